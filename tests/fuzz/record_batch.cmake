@@ -1,0 +1,1 @@
+fuzz_target(record_batch SOURCE record_batch.cc USES record base)
