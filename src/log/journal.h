@@ -1,0 +1,75 @@
+// A stream's journal: what the log knows and a Kafka batch cannot hold. One record an entry that touched the stream.
+//
+//   <dir>/<first index, 20 digits>.jnl
+//   record: length u32 | crc u32 | index u64 | append_time i64 | definition_version u32 | kind u8 | batch count u32 |
+//           {partition i32 | count u32 | base_offset i64}...        kind: 0 data, 1 tick, 2 flush
+//   little-endian; length counts what follows the crc, and the crc (CRC-32C) covers it.
+// Indexes ascend; the records of one index (a data entry that is also a tick, say) are neighbours in one file.
+// Rolls and is retained with the segments. Same rules of checkpoint, cut and ownership as log/partition.h.
+#pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "os/disk.h"
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace weir::log {
+
+struct JournalBatch {
+    PartitionNo partition = 0;
+    std::uint32_t count = 0;
+    std::int64_t base_offset = 0;
+};
+
+struct JournalRecord {
+    LogIndex index;
+    std::int64_t append_time_ms = 0;
+    std::uint32_t definition_version = 0;
+    std::uint8_t kind = 0;
+    std::vector<JournalBatch> batches;
+};
+
+struct JournalFileState {
+    LogIndex first_index;
+    std::uint64_t bytes = 0;
+};
+struct JournalState {
+    std::vector<JournalFileState> files;  // ascending
+    LogIndex last_index;                  // of the last record; 0 when there was none
+    std::string encode() const;
+    static Result<JournalState> decode(std::string_view bytes);
+};
+
+class Journal {
+  public:
+    static Result<std::unique_ptr<Journal>> open(os::Disk& disk, std::string dir, const JournalState& state,
+                                                 std::uint64_t file_bytes = 16ull << 20);
+    virtual ~Journal() = default;
+    // Queued until flush(). Errors (nothing is queued): invalid_argument (an index of 0 or below the last), too_large.
+    virtual Status append(const JournalRecord& record) = 0;
+    virtual Status
+    flush() = 0;  // page cache. On an error state() is as before, the queue is kept: a later flush() tries again
+    virtual Status sync() = 0;  // fdatasync of what was flushed since the last sync; new files' folder too
+    virtual const JournalState& state() const = 0;                          // as of the last flush()
+    virtual std::vector<std::shared_ptr<os::File>> take_dirty_files() = 0;  // as PartitionLog's
+    // Paths of files all of whose records are of an index below `index`; forgotten here, the caller unlinks them later.
+    virtual std::vector<std::string> advance_start(LogIndex index) = 0;
+};
+
+// Reads records from the first with index >= `from`, up to the journal's state (bound by files and bytes).
+class JournalReader {
+  public:
+    static Result<std::unique_ptr<JournalReader>> open(os::Disk& disk, std::string dir, const JournalState& bound,
+                                                       LogIndex from);
+    virtual ~JournalReader() = default;
+    // nullopt at the end. Errors: corrupt (file, position), io, not_found (a file was unlinked: the read was too slow);
+    // after one of them the reader is at its end.
+    virtual Result<std::optional<JournalRecord>> next() = 0;
+};
+
+}  // namespace weir::log

@@ -1,0 +1,1 @@
+fuzz_target(wal SOURCE wal.cc USES log os record base)

@@ -1,0 +1,268 @@
+#include "log/journal.h"
+
+#include "base/prng.h"
+#include "os/sim_disk.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <string>
+#include <vector>
+
+using namespace weir;
+using log::Journal;
+using log::JournalReader;
+using log::JournalRecord;
+using log::JournalState;
+
+namespace {
+
+const std::string dir = "/data/streams/0_1/journal";
+constexpr std::uint64_t small_file_bytes = 400;
+
+template <class T>
+T ok(Result<T> result) {
+    if (!result) FAIL(errc_name(result.error().code) << ": " << result.error().detail);
+    return std::move(result).value();
+}
+void ok(Status status) {
+    if (!status) FAIL(errc_name(status.error().code) << ": " << status.error().detail);
+}
+
+// Indexes with holes, some of them twice.
+std::vector<JournalRecord> make_records(std::uint64_t seed, int count) {
+    Prng prng(seed);
+    std::vector<JournalRecord> records;
+    std::uint64_t index = 0;
+    std::int64_t offset = 0;
+    for (int i = 0; i < count; i++) {
+        index += i == 0 ? 1 : prng.below(4);
+        JournalRecord record{LogIndex(index), 1000 + i, 1, static_cast<std::uint8_t>(prng.below(3)), {}};
+        if (record.kind == 0)
+            for (std::uint64_t k = 0; k <= prng.below(4); k++) {
+                record.batches.push_back({static_cast<PartitionNo>(k) - 1, static_cast<std::uint32_t>(k + 1), offset});
+                offset += 5;
+            }
+        records.push_back(std::move(record));
+    }
+    return records;
+}
+
+std::string text(const JournalRecord& record) {
+    std::string out = std::to_string(record.index.value) + "@" + std::to_string(record.append_time_ms) + "v" +
+                      std::to_string(record.definition_version) + "k" + std::to_string(record.kind);
+    for (const auto& batch : record.batches)
+        out += " " + std::to_string(batch.partition) + ":" + std::to_string(batch.base_offset) + "+" +
+               std::to_string(batch.count);
+    return out + "\n";
+}
+std::string text(const std::vector<JournalRecord>& records, std::size_t count, std::uint64_t from = 0) {
+    std::string out;
+    for (std::size_t i = 0; i < count; i++)
+        if (records[i].index.value >= from) out += text(records[i]);
+    return out;
+}
+
+Result<std::string> read_all(os::Disk& disk, const JournalState& bound, std::uint64_t from = 0) {
+    auto reader = TRY(JournalReader::open(disk, dir, bound, LogIndex(from)));
+    std::string out;
+    while (auto record = TRY(reader->next()))
+        out += text(*record);
+    return out;
+}
+
+struct Made {
+    os::SimDisk disk{1, {}};
+    std::vector<JournalRecord> records;
+    std::unique_ptr<Journal> journal;
+    explicit Made(int count = 100) : records(make_records(3, count)) {
+        journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+        for (std::size_t i = 0; i < records.size(); i++) {
+            ok(journal->append(records[i]));
+            if (i % 5 == 0) ok(journal->flush());
+        }
+        ok(journal->flush());
+    }
+    std::string file(std::size_t i) const {
+        std::string digits = std::to_string(journal->state().files[i].first_index.value);
+        return dir + "/" + std::string(20 - digits.size(), '0') + digits + ".jnl";
+    }
+};
+
+}  // namespace
+
+TEST_CASE("a journal is read whole and from any index") {
+    Made m;
+    CHECK(m.journal->state().files.size() > 3);
+    CHECK(m.journal->state().last_index == m.records.back().index);
+    for (std::uint64_t from = 0; from <= m.records.back().index.value + 1; from++)
+        CHECK(ok(read_all(m.disk, m.journal->state(), from)) == text(m.records, m.records.size(), from));
+}
+
+TEST_CASE("an empty journal reads as empty") {
+    os::SimDisk disk(1, {});
+    CHECK(ok(read_all(disk, {})).empty());
+    auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+    ok(journal->flush());
+    ok(journal->sync());
+    CHECK(ok(read_all(disk, journal->state())).empty());
+}
+
+TEST_CASE("records of one index stay in one file") {
+    os::SimDisk disk(1, {});
+    auto journal = ok(Journal::open(disk, dir, {}, 100));
+    for (int i = 0; i < 30; i++) {
+        ok(journal->append({LogIndex(7), i, 1, 1, {}}));
+        if (i % 2 == 0) ok(journal->flush());
+    }
+    ok(journal->append({LogIndex(8), 0, 1, 1, {}}));
+    ok(journal->flush());
+    CHECK(journal->state().files.size() == 2);
+    CHECK(journal->state().files[1].first_index == LogIndex(8));
+}
+
+TEST_CASE("an index never goes back") {
+    os::SimDisk disk(1, {});
+    auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+    CHECK(!journal->append({LogIndex(0), 0, 1, 1, {}}));
+    ok(journal->append({LogIndex(5), 0, 1, 1, {}}));
+    CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
+    ok(journal->append({LogIndex(5), 0, 1, 2, {}}));
+    ok(journal->flush());
+    journal = ok(Journal::open(disk, dir, journal->state(), small_file_bytes));
+    CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
+}
+
+TEST_CASE("a journal's full disk leaves the state as it was, and a later flush succeeds") {
+    const auto records = make_records(5, 60);
+    for (std::uint64_t room = 0; room < 1200; room += 50) {
+        os::SimDisk disk(room + 1, {});
+        auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+        for (std::size_t i = 0; i < 10; i++)
+            ok(journal->append(records[i]));
+        ok(journal->flush());
+        const std::string before = journal->state().encode();
+        disk.set_capacity(disk.used_bytes() + room);
+        for (std::size_t i = 10; i < records.size(); i++)
+            ok(journal->append(records[i]));
+        auto full = journal->flush();
+        REQUIRE(!full);
+        CHECK(full.error().code == Errc::disk_full);
+        CHECK(journal->state().encode() == before);
+        CHECK(ok(read_all(disk, journal->state())) == text(records, 10));
+        disk.set_capacity(UINT64_MAX);
+        ok(journal->flush());
+        CHECK(ok(read_all(disk, journal->state())) == text(records, records.size()));
+    }
+}
+
+TEST_CASE("a journal survives a power cut at any operation") {
+    const auto records = make_records(9, 50);
+    bool finished = false;
+    std::uint64_t crashes = 0;
+    for (std::uint64_t at = 1; !finished; at++) {
+        INFO("power cut at operation " << at);
+        os::SimDisk disk(at, {.write_back = 0.3});
+        std::uint64_t left = at;
+        disk.on_operation([&] { return left == 0 || --left > 0; });
+        JournalState checkpoint;
+        std::size_t checkpoint_count = 0;
+        auto run = [&]() -> Status {
+            auto journal = TRY(Journal::open(disk, dir, checkpoint, small_file_bytes));
+            if (ok(read_all(disk, checkpoint)) != text(records, checkpoint_count))
+                FAIL("the checkpoint's content is not there");
+            for (std::size_t i = checkpoint_count; i < records.size(); i++) {
+                TRY(journal->append(records[i]));
+                if (i % 3 == 0) TRY(journal->flush());
+                if (i % 8 == 7 || i + 1 == records.size()) {
+                    TRY(journal->flush());
+                    if (i % 16 == 7) {
+                        TRY(journal->sync());
+                    } else {
+                        for (const auto& file : journal->take_dirty_files())
+                            TRY(file->sync());
+                    }
+                    checkpoint = ok(JournalState::decode(journal->state().encode()));
+                    checkpoint_count = i + 1;
+                }
+            }
+            return {};
+        };
+        auto result = run();
+        finished = static_cast<bool>(result);
+        while (!result) {
+            crashes++;
+            disk.on_operation(nullptr);
+            disk.crash();
+            result = run();
+        }
+        disk.crash();
+        auto journal = ok(Journal::open(disk, dir, checkpoint, small_file_bytes));
+        CHECK(ok(read_all(disk, journal->state())) == text(records, records.size()));
+        CHECK(ok(disk.list(dir)).size() == checkpoint.files.size());
+    }
+    CHECK(crashes > 30);
+}
+
+TEST_CASE("a flipped bit of a journal is reported with file and place") {
+    Made m(12);
+    const JournalState state = m.journal->state();
+    for (std::uint64_t at = 0; at < state.files[0].bytes; at++) {
+        m.disk.flip_bit(m.file(0), at * 8 + at % 8);
+        auto result = read_all(m.disk, state);
+        INFO("byte " << at);
+        REQUIRE(!result);
+        CHECK(result.error().code == Errc::corrupt);
+        CHECK(result.error().detail.find(m.file(0) + " at byte ") != std::string::npos);
+        m.disk.flip_bit(m.file(0), at * 8 + at % 8);
+    }
+}
+
+TEST_CASE("a journal's reader tells removed from damaged") {
+    Made m;
+    const JournalState state = m.journal->state();
+    auto code = [&] {
+        auto result = read_all(m.disk, state);
+        REQUIRE(!result);
+        return result.error().code;
+    };
+    SECTION("removed") {
+        ok(m.disk.remove(m.file(1)));
+        CHECK(code() == Errc::not_found);
+        CHECK(Journal::open(m.disk, dir, state, small_file_bytes).error().code == Errc::corrupt);
+    }
+    SECTION("shorter") {
+        auto file = ok(m.disk.open(m.file(1), os::OpenMode::write));
+        ok(file->truncate(state.files[1].bytes - 1));
+        CHECK(code() == Errc::corrupt);
+        CHECK(Journal::open(m.disk, dir, state, small_file_bytes).error().code == Errc::corrupt);
+    }
+}
+
+TEST_CASE("files below an index are given up, the last one never") {
+    Made m;
+    const auto files = m.journal->state().files;
+    const std::string first = m.file(0), second = m.file(1);
+    CHECK(m.journal->advance_start(LogIndex(files[1].first_index.value - 1)).empty());
+    CHECK(m.journal->advance_start(files[2].first_index) == std::vector<std::string>{first, second});
+    CHECK(ok(read_all(m.disk, m.journal->state())) == text(m.records, m.records.size(), files[2].first_index.value));
+    m.journal->advance_start(LogIndex(UINT64_MAX));
+    CHECK(m.journal->state().files.size() == 1);
+}
+
+TEST_CASE("a journal's state survives encoding, and no bytes make decoding fail but as corrupt") {
+    Made m;
+    const std::string bytes = m.journal->state().encode();
+    CHECK(ok(JournalState::decode(bytes)).encode() == bytes);
+    for (std::size_t i = 0; i < bytes.size(); i++)
+        CHECK(!JournalState::decode(std::string_view(bytes).substr(0, i)));
+    CHECK(!JournalState::decode(bytes + "x"));
+    Prng prng(1);
+    for (int i = 0; i < 20'000; i++) {
+        std::string hostile = bytes;
+        hostile[prng.below(hostile.size())] = static_cast<char>(prng.next());
+        (void)JournalState::decode(hostile);
+    }
+    JournalState state = m.journal->state();
+    std::swap(state.files[0], state.files[1]);
+    CHECK(!JournalState::decode(state.encode()));
+}
