@@ -1,0 +1,211 @@
+#include "store/expression.h"
+
+#include "unit/store/batch_builder.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+namespace weir::store {
+namespace {
+
+using record::ColumnType;
+
+const record::Schema& sample_schema() {
+    static const record::Schema schema = make_schema({{"status", ColumnType::integer},
+                                                      {"price", ColumnType::real},
+                                                      {"path", ColumnType::text},
+                                                      {"ok", ColumnType::boolean},
+                                                      {"ts", ColumnType::timestamp},
+                                                      {"doc", ColumnType::json},
+                                                      {"raw", ColumnType::blob},
+                                                      {"odd name", ColumnType::integer}});
+    return schema;
+}
+
+record::ColumnBatch sample_batch() {
+    record::ColumnBatch batch;
+    add_row(sample_schema(), batch,
+            {Value::of(std::int64_t{200}), Value::of(1.5), Value::of(std::string_view("/a")),
+             Value::of(std::int64_t{1}), Value::of(std::int64_t{61'000}), Value::of(std::string_view(R"({"k":[1,2]})")),
+             Value::of_blob(std::string_view("\x01\x02")), Value::of(std::int64_t{7})});
+    add_row(sample_schema(), batch,
+            {Value::of(std::int64_t{404}), Value::null(), Value::of(std::string_view("/B")), Value::of(std::int64_t{0}),
+             Value::of(std::int64_t{-1}), Value::of(std::string_view("{broken")), Value::null(), Value::null()});
+    add_row(sample_schema(), batch, {});
+    return batch;
+}
+
+// The values of one expression over the sample, joined by a blank; or its error.
+std::string eval(const std::string& sql, std::vector<std::uint32_t> rows = {}) {
+    auto expression = Expression::compile(sample_schema(), {sql});
+    if (!expression) return std::string(errc_name(expression.error().code));
+    const record::ColumnBatch batch = sample_batch();
+    Evaluated out;
+    REQUIRE(expression.value()->evaluate(batch, rows, out));
+    std::string joined;
+    for (const Value& value : out.values)
+        joined += (joined.empty() ? "" : " ") + show(value);
+    return joined;
+}
+
+TEST_CASE("columns of every type") {
+    CHECK(eval("status") == "200 404 null");
+    CHECK(eval("price * 2") == "3.000000 null null");
+    CHECK(eval("path") == "'/a' '/B' null");
+    CHECK(eval("ok") == "1 0 null");
+    CHECK(eval("bucket(ts, '1m')") == "60000 -60000 null");
+    CHECK(eval("typeof(raw)") == "'blob' 'null' 'null'");
+    CHECK(eval("\"odd name\" + 1") == "8 null null");
+    CHECK(eval("doc") == R"('{"k":[1,2]}' '{broken' null)");
+    CHECK(eval("42") == "42 42 42");
+    CHECK(eval("''") == "'' '' ''");
+}
+
+TEST_CASE("SQL as usual") {
+    CHECK(eval("CASE WHEN status >= 400 THEN 'error' ELSE lower(path) END") == "'/a' 'error' null");
+    CHECK(eval("status IN (200, 201) AND path LIKE '/A'") == "1 0 null");
+    CHECK(eval("status = '200'") == "1 0 null");
+    CHECK(eval("coalesce(price, -1.0)") == "1.500000 -1.000000 -1.000000");
+    CHECK(eval("max(status, 300)") == "300 404 null");
+    CHECK(eval("path COLLATE NOCASE = '/b'") == "0 1 null");
+    CHECK(eval("weir_time('1970-01-01') <= ts") == "1 0 null");
+    CHECK(eval("status -- trailing comment") == "200 404 null");
+}
+
+TEST_CASE("selected rows, in their order") {
+    CHECK(eval("status", {1, 0, 1}) == "404 200 404");
+    CHECK(eval("status", {2}) == "null");
+}
+
+TEST_CASE("a row that fails is NULL, the others are not") {
+    CHECK(eval("json_extract(doc, '$.k[1]')") == "2 null null");
+    CHECK(eval("doc ->> '$.k[0]'") == "1 null null");
+    CHECK(eval("json_extract(doc, '$.k[1]')", {1, 1, 0, 1}) == "null null 2 null");
+    CHECK(eval("abs(CASE WHEN status = 200 THEN -9223372036854775807 - 1 ELSE status END)") == "null 404 null");
+    CHECK(eval("length(replace(replace(hex(path||path||path||path||path||path||path), '2', "
+               "'aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa'), 'a', path)) > 0") == "1 1 null");
+    // Only the expression that fails.
+    auto both = Expression::compile(sample_schema(), {"path", "json_extract(doc, '$.k[1]')", "status"});
+    REQUIRE(both);
+    Evaluated out;
+    const record::ColumnBatch batch = sample_batch();
+    REQUIRE(both.value()->evaluate(batch, {}, out));
+    CHECK(out.expressions == 3);
+    std::string joined;
+    for (const Value& value : out.values)
+        joined += show(value) + " ";
+    CHECK(joined == "'/a' 2 200 '/B' null 404 null null null ");
+    // And the object serves again.
+    REQUIRE(both.value()->evaluate(batch, {}, out));
+    CHECK(out.values.size() == 9);
+    CHECK(show(out.values[0]) == "'/a'");
+}
+
+TEST_CASE("many texts survive the growth of the buffer") {
+    record::ColumnBatch batch;
+    const record::Schema schema = make_schema({{"t", ColumnType::text}});
+    for (int i = 0; i < 5000; ++i) {
+        const std::string text = "value " + std::to_string(i);
+        add_row(schema, batch, {Value::of(std::string_view(text))});
+    }
+    auto expression = Expression::compile(schema, {"upper(t)", "t"});
+    REQUIRE(expression);
+    Evaluated out;
+    REQUIRE(expression.value()->evaluate(batch, {}, out));
+    REQUIRE(out.values.size() == 10'000);
+    CHECK(show(out.values[2 * 4321]) == "'VALUE 4321'");
+    CHECK(show(out.values[2 * 4321 + 1]) == "'value 4321'");
+}
+
+TEST_CASE("what could differ between replicas is forbidden") {
+    for (const char* sql : {"random()",
+                            "date('now')",
+                            "strftime('%H', ts)",
+                            "CURRENT_TIMESTAMP",
+                            "current_date",
+                            "now()",
+                            "ago('1m')",
+                            "printf('%d', 1)",
+                            "format('%d', 1)",
+                            "randomblob(4)",
+                            "zeroblob(4)",
+                            "quote(price)",
+                            "sqlite_version()",
+                            "changes()",
+                            "last_insert_rowid()",
+                            "load_extension('x')",
+                            "sin(price)",
+                            "pow(price, 2)",
+                            "json_array(price)",
+                            "(SELECT 1)",
+                            "EXISTS (SELECT 1)",
+                            "status IN (SELECT 1)",
+                            "sum(status)",
+                            "count(*)",
+                            "row_number() OVER ()",
+                            "group_concat(path)"}) {
+        INFO(sql);
+        CHECK(eval(sql) == "forbidden");
+    }
+}
+
+TEST_CASE("what is not one expression is invalid") {
+    for (const char* sql : {"",
+                            "  -- nothing",
+                            "nonsense",
+                            "status status",
+                            "status)",
+                            "(status",
+                            "1), (2",
+                            "1; SELECT 2",
+                            "1) FROM batch UNION SELECT (1",
+                            "'open",
+                            "status /* open",
+                            "?",
+                            "?1",
+                            ":x",
+                            "$y",
+                            "@z",
+                            "\"no column\"",
+                            "max(status)",
+                            "min(status)",
+                            "*",
+                            "batch.*",
+                            "status IN batch",
+                            "(1, 2)",
+                            "rowidd"}) {
+        INFO(sql);
+        CHECK(eval(sql) == "invalid_argument");
+    }
+    CHECK(eval("nofunction(1)") == "invalid_argument");
+    auto deep = std::string(1000, '(') + "1" + std::string(1000, ')');
+    CHECK(eval(deep) == "invalid_argument");
+}
+
+TEST_CASE("an error's position counts in the text given") {
+    auto bad = Expression::compile(sample_schema(), {"status", "status + nonsense"});
+    REQUIRE_FALSE(bad);
+    CHECK(bad.error().position == 9);
+    CHECK(bad.error().detail == "no such column: nonsense");
+}
+
+TEST_CASE("columns that are read") {
+    auto expression = Expression::compile(sample_schema(), {"CASE WHEN ok THEN status END", "1"});
+    REQUIRE(expression);
+    CHECK(expression.value()->columns_used() ==
+          std::vector<bool>{true, false, false, true, false, false, false, false});
+}
+
+TEST_CASE("a row's place in the batch is not to be had") {
+    CHECK(eval("rowid") == "0 0 0");
+    CHECK(eval("_rowid_", {2, 1}) == "0 0");
+}
+
+TEST_CASE("a long OR compiles") {
+    std::string sql = "status = 0";
+    for (int i = 1; i < 150; ++i)
+        sql += " OR status = " + std::to_string(i);
+    CHECK(eval(sql) == "0 0 null");
+}
+
+}  // namespace
+}  // namespace weir::store
