@@ -1,0 +1,218 @@
+#include "base/limits.h"
+#include "sql/detail/cursor.h"
+#include "sql/detail/parse_stream.h"
+#include "sql/statement.h"
+#include "sql/tokens.h"
+
+#include <algorithm>
+#include <array>
+
+namespace weir::sql {
+namespace {
+
+bool ends_with_word(std::string_view name, std::string_view suffix) {
+    return name.size() >= suffix.size() && same_word(name.substr(name.size() - suffix.size()), suffix);
+}
+
+// Statements that are understood and not offered, and what to do in their place.
+struct Refused {
+    std::string_view word;
+    std::string_view why;
+};
+constexpr std::array<Refused, 19> refused = {{
+    {"ALTER", "ALTER is not built yet: DROP and CREATE, or CREATE another stream"},
+    {"FLUSH", "FLUSH is not built yet: a window closes when later events move its watermark"},
+    {"INSERT", "INSERT: events come in over POST /v1/streams/{stream}/events"},
+    {"REPLACE", "REPLACE: events come in over POST /v1/streams/{stream}/events"},
+    {"UPDATE", "UPDATE: a stream is a log and a view follows it; neither is changed by hand"},
+    {"DELETE", "DELETE: events leave by RETAIN only"},
+    {"TRUNCATE", "TRUNCATE: events leave by RETAIN only; DROP removes a stream"},
+    {"BEGIN", "BEGIN: each query reads one snapshot by itself"},
+    {"COMMIT", "COMMIT: each query reads one snapshot by itself"},
+    {"ROLLBACK", "ROLLBACK: each query reads one snapshot by itself"},
+    {"SAVEPOINT", "SAVEPOINT: each query reads one snapshot by itself"},
+    {"PRAGMA", "PRAGMA is not offered"},
+    {"ATTACH", "ATTACH is not offered"},
+    {"DETACH", "DETACH is not offered"},
+    {"VACUUM", "VACUUM is not offered"},
+    {"ANALYZE", "ANALYZE is not offered"},
+    {"REINDEX", "REINDEX is not offered"},
+    {"TEST", "TEST MATERIALIZED VIEW is not built yet"},
+    {"SET", "SET: what changes a meaning stands in its statement"},
+}};
+
+constexpr std::array<std::string_view, 12> created_elsewhere = {
+    "TABLE", "VIEW", "SINK", "ALERT", "INDEX", "TRIGGER", "TOPIC", "USER", "SCHEMA", "TEMP", "VIRTUAL", "UNIQUE"};
+
+Result<Statement> parse_create(Cursor& cursor) {
+    const Token& where = cursor.peek();
+    if (cursor.accept({"OR", "REPLACE"}))
+        return cursor.unsupported(where, "OR REPLACE is not built yet: DROP first, or use IF NOT EXISTS");
+    if (cursor.accept({"STREAM"})) return Statement(TRY(parse_create_stream(cursor)));
+    if (cursor.accept({"MATERIALIZED"})) {
+        TRY(cursor.expect({"VIEW"}));
+        return Statement(TRY(parse_create_view(cursor)));
+    }
+    for (const std::string_view word : created_elsewhere) {
+        if (!where.is_word(word)) continue;
+        const std::string hint =
+            where.is_word("VIEW") ? "write CREATE MATERIALIZED VIEW" : "there are streams and materialized views";
+        return cursor.unsupported(where, "CREATE " + std::string(word) + " is not offered: " + hint);
+    }
+    return cursor.unexpected({"STREAM", "MATERIALIZED"});
+}
+
+Result<Statement> parse_drop(Cursor& cursor) {
+    DropObject drop;
+    if (cursor.accept({"STREAM"})) {
+        drop.is_view = false;
+    } else if (cursor.accept({"VIEW"}) || cursor.accept({"MATERIALIZED", "VIEW"})) {
+        drop.is_view = true;
+    } else if (cursor.accept({"MATERIALIZED"})) {
+        return cursor.unexpected({"VIEW"});
+    } else {
+        return cursor.unexpected({"STREAM", "MATERIALIZED", "VIEW"});
+    }
+    drop.if_exists = cursor.accept({"IF", "EXISTS"});
+    if (!drop.if_exists && cursor.accept({"IF"})) return cursor.unexpected({"EXISTS"});
+    drop.name = TRY(cursor.name("a name"));
+    if (cursor.sees({"CASCADE"}))
+        return cursor.unsupported(cursor.peek(), "CASCADE is not built yet: DROP what depends on it first");
+    return Statement(std::move(drop));
+}
+
+Result<Statement> parse_show(Cursor& cursor) {
+    if (cursor.accept({"STREAMS"})) return Statement(Show{Show::What::streams});
+    if (cursor.accept({"VIEWS"}) || cursor.accept({"MATERIALIZED", "VIEWS"})) return Statement(Show{Show::What::views});
+    if (cursor.accept({"WATERMARKS"})) return Statement(Show{Show::What::watermarks});
+    return cursor.unexpected({"STREAMS", "VIEWS", "WATERMARKS"});
+}
+
+bool begins_query(const Cursor& cursor) {
+    return cursor.sees({"SELECT"}) || cursor.sees({"WITH"}) || cursor.sees({"VALUES"});
+}
+
+// Up to the ';' or the end; SQLite parses the rest.
+Result<Statement> parse_query(Cursor& cursor, std::string_view text) {
+    const std::size_t from = cursor.peek().position;
+    if (cursor.accept({"EXPLAIN"})) {
+        const Token& what = cursor.peek();
+        if (cursor.accept({"VIEW"}))
+            return cursor.unsupported(what,
+                                      "EXPLAIN VIEW is not built yet: SHOW VIEWS and SHOW WATERMARKS tell its state");
+        if (!cursor.accept({"QUERY", "PLAN"})) {
+            if (begins_query(cursor))
+                return cursor.unsupported(what, "EXPLAIN alone is not offered: write EXPLAIN QUERY PLAN");
+            return cursor.unexpected({"QUERY PLAN", "VIEW"});
+        }
+        if (!begins_query(cursor)) return cursor.unexpected({"SELECT", "WITH", "VALUES"});
+    }
+    std::size_t to = from;
+    while (cursor.peek().kind != TokenKind::end && !cursor.peek().is(";")) {
+        to = cursor.peek().end();
+        cursor.advance();
+    }
+    return Statement(Select{std::string(text.substr(from, to - from))});
+}
+
+Result<Statement> parse_first(Cursor& cursor, std::string_view text) {
+    const Token& first = cursor.peek();
+    if (first.kind == TokenKind::end) return cursor.error(first, "the statement is empty");
+    if (cursor.accept({"CREATE"})) return parse_create(cursor);
+    if (cursor.accept({"DROP"})) return parse_drop(cursor);
+    if (cursor.accept({"SHOW"})) return parse_show(cursor);
+    if (begins_query(cursor) || cursor.sees({"EXPLAIN"})) return parse_query(cursor, text);
+    for (const Refused& statement : refused) {
+        if (first.is_word(statement.word)) return cursor.unsupported(first, statement.why);
+    }
+    return cursor.unexpected({"SELECT", "CREATE", "DROP", "SHOW", "WITH", "VALUES", "EXPLAIN"});
+}
+
+}  // namespace
+
+Result<Statement> parse(std::string_view text) {
+    Cursor cursor(TRY(tokenize(text)));
+    Statement statement = TRY(parse_first(cursor, text));
+    while (cursor.accept_op(";")) {
+    }
+    if (cursor.peek().kind != TokenKind::end) {
+        return cursor.error(cursor.peek(), place_of(cursor.peek()) + ": expected the end of the statement");
+    }
+    return statement;
+}
+
+std::vector<std::string> split_statements(std::string_view script) {
+    std::vector<std::string> statements;
+    std::size_t from = 0, at = 0;
+    bool blank = true;
+    while (true) {
+        const Token token = next_token(script, at);
+        if (token.kind == TokenKind::end || token.is(";")) {
+            if (!blank) statements.emplace_back(script.substr(from, token.position - from));
+            if (token.kind == TokenKind::end) return statements;
+            from = token.end();
+            blank = true;
+        } else {
+            if (blank) from = token.position;  // comments in front are not part of the statement
+            blank = false;
+        }
+        at = token.end();
+    }
+}
+
+std::string show_sql(const Show& statement) {
+    switch (statement.what) {
+        case Show::What::streams:
+            return "SELECT * FROM sys.streams ORDER BY name";
+        case Show::What::views:
+            return "SELECT * FROM sys.views ORDER BY name";
+        case Show::What::watermarks:
+            return "SELECT * FROM sys.watermarks ORDER BY view, partition";
+    }
+    return {};
+}
+
+Status check_name(std::string_view name) {
+    const auto refuse = [&](const std::string& why) {
+        return Error{Errc::invalid_argument, "'" + std::string(name.substr(0, 60)) + "' cannot be a name: " + why};
+    };
+    if (name.empty()) return refuse("it is empty");
+    if (name.size() > limits::name_bytes_max)
+        return refuse("it has more than " + std::to_string(limits::name_bytes_max) + " bytes");
+    const auto is_letter = [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_'; };
+    if (!is_letter(name[0])) return refuse("it must begin with a letter or _");
+    for (const char c : name) {
+        if (!is_letter(c) && !(c >= '0' && c <= '9') && c != '.' && c != '-') {
+            return refuse("it may hold letters, digits, '_', '.' and '-' only");
+        }
+    }
+    if (same_word(name, "sys") || same_word(name.substr(0, 4), "sys."))
+        return refuse("sys is reserved for system tables");
+    if (same_word(name.substr(0, 7), "sqlite_")) return refuse("names that begin with sqlite_ are reserved");
+    for (const std::string_view suffix : {"_dead_letters", "_late"}) {
+        if (ends_with_word(name, suffix))
+            return refuse("names that end in " + std::string(suffix) +
+                          " are reserved for tables that come with a stream or view");
+    }
+    return {};
+}
+
+Status parse_new_name(Cursor& cursor, std::string_view what, std::string& name, bool& if_not_exists) {
+    if_not_exists = cursor.accept({"IF", "NOT", "EXISTS"});
+    if (!if_not_exists && cursor.accept({"IF"})) return cursor.unexpected({"NOT EXISTS"});
+    const Token& where = cursor.peek();
+    name = TRY(cursor.name("a name after " + std::string(what)));
+    auto checked = check_name(name);
+    if (!checked) {
+        Error problem = std::move(checked).error();
+        problem.position = static_cast<std::int64_t>(where.position);
+        return problem;
+    }
+    if (cursor.peek().is("-") || cursor.peek().is(".")) {
+        return cursor.error(cursor.peek(),
+                            place_of(cursor.peek()) + ": a name that holds '-' or '.' is written in double quotes");
+    }
+    return {};
+}
+
+}  // namespace weir::sql

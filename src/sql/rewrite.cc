@@ -1,0 +1,275 @@
+#include "sql/rewrite.h"
+
+#include "record/time.h"
+#include "sql/detail/cursor.h"
+#include "sql/detail/scopes.h"
+#include "sql/tokens.h"
+
+#include <algorithm>
+#include <array>
+
+namespace weir::sql {
+namespace {
+
+constexpr std::array<std::string_view, 8> comparisons = {"=", "==", "<>", "!=", "<", "<=", ">", ">="};
+// What binds tighter than a comparison: an operand beside one of these is part of a larger expression.
+constexpr std::array<std::string_view, 13> tighter = {"+", "-",  "*",  "/",  "%",   "||", "&",
+                                                      "|", "<<", ">>", "->", "->>", "~"};
+constexpr std::size_t between_tokens_max = 64;  // how far the AND of a BETWEEN is looked for
+
+bool is_comparison(const Token& token) {
+    return token.kind == TokenKind::op && std::ranges::find(comparisons, token.text) != comparisons.end();
+}
+bool binds_tighter(const Token& token) {
+    return (token.kind == TokenKind::op && std::ranges::find(tighter, token.text) != tighter.end()) ||
+           token.is_word("collate");
+}
+
+// Type of a stream's columns that no CREATE STREAM names.
+constexpr std::array<std::pair<std::string_view, std::string_view>, 6> hidden_columns = {{
+    {"_partition", "INTEGER"},
+    {"_offset", "INTEGER"},
+    {"_append_time", "TIMESTAMP"},
+    {"_key", "TEXT"},
+    {"_headers", "JSON"},
+    {"_value", "TEXT"},
+}};
+
+// One replacement in the user's text: bytes [from, to) become `text`.
+struct Edit {
+    std::size_t from = 0;
+    std::size_t to = 0;
+    std::string text;
+};
+
+// Finds literals and parameters that a TIMESTAMP is compared with, and wraps them in weir_time().
+class TimeComparisons {
+  public:
+    TimeComparisons(const Cursor& cursor, const Scopes& scopes, std::vector<Edit>& edits)
+        : cursor_(cursor), scopes_(scopes), edits_(edits) {}
+
+    Status find() {
+        for (std::size_t i = 0; token(i).kind != TokenKind::end; ++i) {
+            const bool inside = i > 0 && (token(i - 1).is(".") || binds_tighter(token(i - 1)));
+            const TokenSpan operand = inside ? TokenSpan{i, i} : operand_at(i);
+            if (operand.empty() || binds_tighter(token(operand.last)) || scopes_.type_of(operand) != "TIMESTAMP")
+                continue;
+            TRY(behind(operand.last));
+            TRY(before(operand.first));
+        }
+        return {};
+    }
+
+  private:
+    const Token& token(std::size_t i) const { return cursor_.token(i); }
+
+    // A column reference, or a whole call.
+    TokenSpan operand_at(std::size_t i) const {
+        const TokenSpan reference = scopes_.reference_at(i);
+        if (!reference.empty() || !token(i).is_name() || !token(i + 1).is("(")) return reference;
+        return {i, scopes_.closing(i + 1) + 1};
+    }
+
+    Status behind(std::size_t i) {
+        if (is_comparison(token(i))) return wrap(i + 1);
+        if (token(i).is_word("is")) {
+            if (token(i + 1).is_word("not")) ++i;
+            if (token(i + 1).is_word("distinct") && token(i + 2).is_word("from")) i += 2;
+            return wrap(i + 1);
+        }
+        if (token(i).is_word("not")) ++i;
+        if (token(i).is_word("between")) {
+            TRY(wrap(i + 1));
+            for (std::size_t at = i + 1; at < i + between_tokens_max && token(at).kind != TokenKind::end; ++at) {
+                if (token(at).is(")") || token(at).is(",") || token(at).is_word("between")) break;
+                if (token(at).is("(")) at = scopes_.closing(at);
+                if (token(at).is_word("and")) return wrap(at + 1);
+            }
+        }
+        if (token(i).is_word("in") && token(i + 1).is("(")) {
+            const std::size_t close = scopes_.closing(i + 1);
+            for (std::size_t at = i + 2; at < close; ++at) {
+                if (token(at).is("("))
+                    at = scopes_.closing(at);
+                else if (token(at - 1).is("(") || token(at - 1).is(","))
+                    TRY(wrap(at));
+            }
+        }
+        return {};
+    }
+
+    Status before(std::size_t i) {
+        if (i < 2) return {};
+        std::size_t literal = i - 2;
+        if (token(i - 1).is_word("between")) {
+            if (token(literal).is_word("not") && literal > 0) --literal;
+        } else if (!is_comparison(token(i - 1))) {
+            return {};
+        }
+        if (literal > 0 && binds_tighter(token(literal - 1))) return {};
+        return wrap(literal);
+    }
+
+    Status wrap(std::size_t i) {
+        const Token& value = token(i);
+        const bool literal = value.kind == TokenKind::string;
+        if ((!literal && value.kind != TokenKind::parameter) || binds_tighter(token(i + 1))) return {};
+        if (literal && !record::parse_time_literal(token_value(value))) {
+            return cursor_.error(
+                value, place_of(value) +
+                           ": a TIMESTAMP is compared with a time, such as '2015-05-18T00:00:00Z' or '2015-05-18'");
+        }
+        edits_.push_back({value.position, value.end(), "weir_time(" + std::string(value.text) + ")"});
+        return {};
+    }
+
+    const Cursor& cursor_;
+    const Scopes& scopes_;
+    std::vector<Edit>& edits_;
+};
+
+// Column references whose table's name needs quotes where it did not have them: sys.streams.name.
+void quote_qualifiers(const Cursor& cursor, const Scopes& scopes, std::vector<Edit>& edits) {
+    std::vector<std::string> dotted;
+    for (const std::string& table : scopes.tables()) {
+        if (table.find('.') != std::string::npos) dotted.push_back(lower_ascii(table));
+    }
+    if (dotted.empty()) return;
+    for (std::size_t i = 0; cursor.token(i).kind != TokenKind::end; ++i) {
+        if (i > 0 && cursor.token(i - 1).is(".")) continue;
+        const TokenSpan reference = scopes.reference_at(i);
+        // sys.streams.name, or the qualifier of sys.streams.*
+        const bool star = reference.last == reference.first + 3 && cursor.token(reference.last).is(".") &&
+                          cursor.token(reference.last + 1).is("*");
+        if (reference.last != reference.first + 5 && !star) continue;
+        const std::string name = token_value(cursor.token(i)) + "." + token_value(cursor.token(i + 2));
+        if (std::ranges::find(dotted, lower_ascii(name)) == dotted.end()) continue;
+        edits.push_back({cursor.token(i).position, cursor.token(i + 2).end(), quoted_if_needed(name)});
+    }
+}
+
+// Applies edits in order of place; two for one place (a literal between two times) count once.
+std::string apply(std::string_view text, std::size_t from, std::size_t to, std::vector<Edit>& edits,
+                  std::vector<std::pair<std::size_t, std::size_t>>* positions) {
+    std::ranges::stable_sort(edits, {}, &Edit::from);
+    std::string out;
+    std::size_t at = from;
+    const auto mark = [&](std::size_t user) {
+        if (positions != nullptr) positions->emplace_back(out.size(), user);
+    };
+    mark(at);
+    for (const Edit& edit : edits) {
+        if (edit.from < at || edit.to > to) continue;
+        out.append(text.substr(at, edit.from - at));
+        mark(edit.from);
+        out += edit.text;
+        at = edit.to;
+        mark(at);
+    }
+    out.append(text.substr(at, to - at));
+    return out;
+}
+
+}  // namespace
+
+std::size_t RewrittenQuery::user_position(std::size_t rewritten) const {
+    const auto behind = std::ranges::upper_bound(positions, rewritten, {}, [](const auto& pair) { return pair.first; });
+    if (behind == positions.begin()) return rewritten;
+    const auto& [start, user] = *(behind - 1);
+    const std::size_t position = user + (rewritten - start);
+    // Inside of a replacement: not beyond what it replaced.
+    return behind == positions.end() ? position : std::min(position, behind->second);
+}
+
+Result<RewrittenQuery> rewrite_query(std::string_view text,
+                                     const std::function<const TableShape*(std::string_view name)>& find) {
+    std::vector<Token> tokens = TRY(tokenize(text));
+    while (tokens.size() > 1 && tokens[tokens.size() - 2].is(";"))
+        tokens.erase(tokens.end() - 2);
+    const std::size_t from = tokens.front().position;
+    const std::size_t to = tokens.size() > 1 ? tokens[tokens.size() - 2].end() : from;
+    std::size_t first = 0;
+    const bool explain =
+        tokens[0].is_word("explain") && tokens.size() > 3 && tokens[1].is_word("query") && tokens[2].is_word("plan");
+    if (explain) first = 3;
+    Cursor cursor(std::vector<Token>(tokens.begin() + static_cast<std::ptrdiff_t>(first), tokens.end()));
+    const Token& begin = cursor.token(0);
+    if (!begin.is_word("select") && !begin.is_word("with") && !begin.is_word("values"))
+        return cursor.unexpected({"SELECT", "WITH", "VALUES"});
+    for (std::size_t i = 0; cursor.token(i).kind != TokenKind::end; ++i) {
+        if (cursor.token(i).is(";"))
+            return cursor.error(cursor.token(i), "one statement at a time: text follows the ';'");
+    }
+    const Scopes scopes = TRY(Scopes::of_query(cursor, find));
+    std::vector<Edit> edits;
+    for (const Scopes::TableName& name : scopes.table_names()) {
+        edits.push_back({cursor.token(name.span.first).position, cursor.token(name.span.last - 1).end(), name.text});
+    }
+    TRY(TimeComparisons(cursor, scopes, edits).find());
+    quote_qualifiers(cursor, scopes, edits);
+    RewrittenQuery out;
+    out.sql = apply(text, from, to, edits, &out.positions);
+    out.tables = scopes.tables();
+    if (explain) return out;
+    for (auto& column : scopes.result_columns())
+        out.column_types.push_back(std::move(column.second));
+    return out;
+}
+
+TableShape stream_shape(const std::string& name, const record::Schema& schema) {
+    TableShape shape;
+    shape.name = name;
+    for (const record::Column& column : schema.columns)
+        shape.columns.emplace_back(column.name, record::type_name(column.type));
+    for (const auto& [column, type] : hidden_columns)
+        shape.columns.emplace_back(column, type);
+    return shape;
+}
+
+namespace {
+
+std::string expression_type(const std::string& text, const TableShape& shape) {
+    auto tokens = tokenize(text);
+    if (!tokens) return {};
+    const Cursor cursor(std::move(tokens).value());
+    const auto scopes = Scopes::of_expression(cursor, shape);
+    std::size_t last = 0;
+    while (cursor.token(last).kind != TokenKind::end)
+        ++last;
+    return scopes && last > 0 ? scopes.value().type_of({0, last}) : std::string();
+}
+
+}  // namespace
+
+TableShape view_shape(const CreateView& view, const record::Schema& schema) {
+    const TableShape stream = stream_shape(view.stream, schema);
+    TableShape shape;
+    shape.name = view.name;
+    for (const ViewItem& item : view.items) {
+        std::string type;
+        if (!item.is_aggregate) {
+            const ViewKey& key = view.keys[static_cast<std::size_t>(item.key)];
+            type = key.kind == ViewKey::Kind::expression ? expression_type(key.sql, stream) : "TIMESTAMP";
+        } else if (item.aggregate == AggregateKind::count_star || item.aggregate == AggregateKind::count) {
+            type = "INTEGER";
+        } else if (item.aggregate == AggregateKind::avg) {
+            type = "REAL";
+        } else {
+            type = expression_type(item.argument_sql, stream);
+            const bool number = type == "INTEGER" || type == "REAL";
+            if (item.aggregate == AggregateKind::sum && !number) type.clear();
+        }
+        shape.columns.emplace_back(item.name, std::move(type));
+    }
+    return shape;
+}
+
+Result<std::string> rewrite_expression(std::string_view text, const TableShape& shape) {
+    Cursor cursor(TRY(tokenize(text)));
+    const Scopes scopes = TRY(Scopes::of_expression(cursor, shape));
+    std::vector<Edit> edits;
+    TRY(TimeComparisons(cursor, scopes, edits).find());
+    return apply(text, 0, text.size(), edits, nullptr);
+}
+
+}  // namespace weir::sql

@@ -1,0 +1,93 @@
+// Statements as plain values. parse() knows the clauses; expressions stay text that store::Expression and SQLite
+// evaluate.
+#pragma once
+
+#include "base/result.h"
+#include "record/schema.h"
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace weir::sql {
+
+// schema.lenient has a clause of its own, LENIENT, which canonical() writes for undeclared streams; people need not.
+struct CreateStream {
+    std::string name;
+    bool if_not_exists = false;
+    record::Schema schema;
+    std::int64_t retain_ms = 7LL * 86'400'000;
+    std::int64_t retain_bytes = -1;  // MAX, -1: none
+};
+
+enum class AggregateKind : std::uint8_t { count_star, count, sum, min, max, avg };
+
+// One item of the view's SELECT list, in order.
+struct ViewItem {
+    std::string name;  // alias or the text
+    bool is_aggregate = false;
+    int key = -1;  // index into CreateView::keys
+    AggregateKind aggregate = AggregateKind::count_star;
+    std::string argument_sql;  // of the aggregate
+};
+
+// One GROUP BY term.
+struct ViewKey {
+    std::string name;  // column name in the view
+    enum class Kind : std::uint8_t { window_start, window_end, expression } kind = Kind::expression;
+    std::string sql;  // expression text over the stream's columns
+};
+
+enum class EmitMode : std::uint8_t { changes, final_only };
+
+struct CreateView {
+    std::string name;
+    bool if_not_exists = false;
+    std::string stream;
+    std::int64_t window_ms = 0;  // TUMBLE(stream, size)
+    std::int64_t window_offset_ms = 0;
+    std::vector<ViewItem> items;
+    std::vector<ViewKey> keys;  // must hold window_start or window_end
+    std::string where_sql;
+    std::int64_t lateness_ms = 0;
+    EmitMode emit = EmitMode::changes;
+};
+
+struct DropObject {
+    bool is_view = false;  // DROP STREAM / DROP MATERIALIZED VIEW (DROP VIEW too)
+    std::string name;
+    bool if_exists = false;
+};
+
+struct Show {
+    enum class What : std::uint8_t { streams, views, watermarks } what = What::streams;
+};
+
+struct Select {
+    std::string text;  // SELECT, WITH, VALUES, EXPLAIN QUERY PLAN
+};
+
+using Statement = std::variant<CreateStream, CreateView, DropObject, Show, Select>;
+
+// One statement, a trailing ';' allowed. Errors: invalid_argument with position and what was expected; unsupported for
+// statements of the contract that are not built (ALTER, FLUSH ...), named.
+Result<Statement> parse(std::string_view text);
+
+// Cuts a script at its ';' (outside of quotes and comments). Blank statements are left out.
+std::vector<std::string> split_statements(std::string_view script);
+
+// The statement again, canonical: what the log's entry carries. parse(canonical(x)) == x in meaning.
+std::string canonical(const CreateStream& statement);
+std::string canonical(const CreateView& statement);
+
+// The query over the system tables that SHOW stands for.
+std::string show_sql(const Show& statement);
+
+// A stream name, view name: [A-Za-z_][A-Za-z0-9_.-]{0,248}. Names of tables that come by themselves (sys, sys.*,
+// sqlite_*, *_dead_letters, *_late) are refused too. Errors: invalid_argument, says what is wrong.
+Status check_name(std::string_view name);
+
+}  // namespace weir::sql

@@ -1,0 +1,1 @@
+fuzz_target(sql SOURCE sql.cc USES sql record base)
