@@ -1,0 +1,811 @@
+#include "apply/applier.h"
+
+#include "apply/detail/state.h"
+#include "apply/tables.h"
+#include "base/check.h"
+#include "base/limits.h"
+#include "obs/log.h"
+#include "record/batch.h"
+#include "sql/statement.h"
+
+#include <algorithm>
+#include <utility>
+#include <variant>
+
+namespace weir::apply {
+namespace {
+
+constexpr std::size_t flush_bytes = 4 * limits::mib;     // queued appends before they are written
+constexpr std::size_t late_bytes_max = 4 * limits::mib;  // late rows before a row commit is forced
+constexpr std::uint64_t recent_id_bytes = 256;  // dedup memory an id costs until its checkpoint: tables, run, sorting
+constexpr std::uint64_t recent_ids_min = 16 * 1024;
+
+Error disk_error(Error error, const std::string& what) {
+    error.detail = what + ": " + error.detail;
+    return error;
+}
+
+}  // namespace
+
+Applier::Applier(ApplyOptions options, os::Disk& disk, Clock& clock, stream::StateStore& state, Outputs outputs)
+    : options_(std::move(options)), disk_(disk), clock_(clock), state_(state), outputs_(std::move(outputs)) {}
+
+Applier::~Applier() = default;
+
+Result<std::unique_ptr<Applier>> Applier::open(ApplyOptions options, os::Disk& disk, Clock& clock,
+                                               stream::StateStore& state, Outputs outputs) {
+    auto applier = std::unique_ptr<Applier>(new Applier(std::move(options), disk, clock, state, std::move(outputs)));
+    TRY(applier->recover());
+    return applier;
+}
+
+void Applier::touch(Stream& stream) {
+    stream.changed = true;
+    if (stream.touched) return;
+    stream.touched = true;
+    touched_.push_back(&stream);
+}
+
+Status Applier::apply(log::Committed&& committed) {
+    if (committed.index <= applied_) {
+        // Already in the checkpoint. Nobody waits for it: the waiters were those of the process before.
+        CHECK(committed.done.empty());
+        return {};
+    }
+    CHECK(committed.index.value == applied_.value + 1);
+    counters_.entries.fetch_add(1, std::memory_order_relaxed);
+    const LogIndex index = committed.index;
+    if (committed.is_command) {
+        if (committed.buffer) {
+            const auto entry = TRY(log::decode_entry(*committed.buffer));
+            applied_ = index;
+            applied_term_ = committed.term;
+            TRY(apply_entry(entry, committed.buffer.get(), committed.done));
+            held_bytes_ += committed.buffer->bytes + committed.buffer->carried_bytes;
+            held_.push_back(std::move(committed.buffer));
+        } else {
+            counters_.from_wal.fetch_add(1, std::memory_order_relaxed);
+            auto bytes = std::make_shared<std::string>(TRY(log::read_entry(disk_, options_.wal_dir, committed.place)));
+            bytes->reserve(bytes->size() + record::JsonDecoder::padding_bytes);
+            const auto entry = TRY(log::decode_entry(*bytes));
+            applied_ = index;
+            applied_term_ = committed.term;
+            TRY(apply_entry(entry, nullptr, committed.done));
+            held_bytes_ += bytes->size();
+            held_strings_.push_back(std::move(bytes));
+        }
+    }
+    applied_ = index;
+    applied_term_ = committed.term;
+    unsettled_ = true;
+    if (applied_ == rows_index_) {
+        // SQLite holds everything up to here already.
+        for (auto& [id, view] : views_) {
+            if (view->tumble) view->tumble->discard_dirty_rows();
+        }
+    }
+    if (held_bytes_ >= flush_bytes) TRY(flush_logs());
+    return {};
+}
+
+Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buffer,
+                            std::vector<log::ControlDone>& done) {
+    last_append_ms_ = std::max(last_append_ms_, entry.append_time_ms);
+    const std::int64_t append_ms = entry.append_time_ms;
+    std::vector<std::pair<log::ControlDone, Status>> answers;
+    std::size_t next_done = 0;
+    auto answer = [&](Status status) {
+        if (next_done < done.size()) answers.emplace_back(std::move(done[next_done++]), std::move(status));
+    };
+    // One journal record a stream that the entry touches, in order of first touch.
+    std::vector<std::pair<Stream*, log::JournalRecord>> journal;
+    for (std::size_t i = 0; i < entry.sections.size(); i++) {
+        const auto& section = entry.sections[i];
+        if (const auto* batch = std::get_if<log::BatchSection>(&section)) {
+            const auto it = streams_.find(batch->stream);
+            if (it == streams_.end()) continue;  // dropped in an entry before this one: its events go with it
+            TRY(apply_batch(*batch, buffer != nullptr ? &buffer->parts[i] : nullptr, append_ms));
+            Stream& stream = *it->second;
+            auto at =
+                std::find_if(journal.begin(), journal.end(), [&](const auto& item) { return item.first == &stream; });
+            if (at == journal.end()) {
+                log::JournalRecord record;
+                record.index = applied_;
+                record.append_time_ms = append_ms;
+                record.definition_version = batch->version;
+                journal.emplace_back(&stream, std::move(record));
+                at = journal.end() - 1;
+            }
+            at->second.batches.push_back({batch->partition, batch->count, batch->base_offset});
+        } else if (const auto* counts = std::get_if<log::CountsSection>(&section)) {
+            const auto it = streams_.find(counts->stream);
+            if (it == streams_.end()) continue;
+            it->second->counters.duplicate += counts->duplicate;
+            it->second->counters.refused += counts->refused;
+            touch(*it->second);
+        } else if (const auto* put = std::get_if<log::CatalogPut>(&section)) {
+            answer(put_catalog(*put));
+        } else if (const auto* drop = std::get_if<log::CatalogDrop>(&section)) {
+            const auto it = catalog_.find(drop->id);
+            if (it != catalog_.end()) {
+                names_.erase(it->second.name);
+                catalog_.erase(it);
+                removed_.push_back({object_key('c', drop->id), std::nullopt});
+                definitions_changed_ = true;
+            }
+            answer({});
+        } else if (const auto* stream = std::get_if<log::DefineStream>(&section)) {
+            answer(define_stream(*stream, append_ms));
+        } else if (const auto* view = std::get_if<log::DefineView>(&section)) {
+            answer(define_view(*view, append_ms));
+        } else if (const auto* gone = std::get_if<log::DropStream>(&section)) {
+            // A journal record that this entry began for the stream goes with it.
+            std::erase_if(journal, [&](const auto& item) { return item.first->def->id == gone->id; });
+            answer(drop_stream(gone->id));
+        } else if (const auto* gone_view = std::get_if<log::DropView>(&section)) {
+            answer(drop_view(gone_view->id));
+        } else if (const auto* retain = std::get_if<log::Retain>(&section)) {
+            TRY(apply_retain(*retain));
+            answer({});
+        }
+    }
+    for (auto& [stream, record] : journal)
+        TRY(stream->journal->append(record));
+    if (!answers.empty()) answers_.emplace_back(applied_, std::move(answers));
+    return {};
+}
+
+Status Applier::apply_batch(const log::BatchSection& section, const log::EntryBuffer::Part* part,
+                            std::int64_t append_ms) {
+    Stream& stream = *streams_.at(section.stream);
+    if (section.partition >= static_cast<PartitionNo>(stream.partitions.size())) {
+        return Error{Errc::corrupt, "entry " + std::to_string(applied_.value) + " has a batch for partition " +
+                                        std::to_string(section.partition) + " of " + stream.def->name +
+                                        ", which has fewer"};
+    }
+    auto& log = stream.partition(section.partition);
+    CHECK(section.base_offset == log.end_offset());
+    const auto appended = log.append(section.batch, section.base_offset, static_cast<std::int32_t>(section.count),
+                                     section.min_time_ms, section.max_time_ms, append_ms);
+    if (!appended) return disk_error(appended.error(), "appending to " + stream.def->name);
+    touch(stream);
+    stream.touched_partitions.insert(section.partition);
+    counters_.records.fetch_add(section.count, std::memory_order_relaxed);
+    if (section.partition == dead_letter_partition) {
+        stream.counters.dead_lettered += section.count;
+        return {};
+    }
+    stream.counters.stored += section.count;
+    if (!section.fingerprints.empty()) {
+        auto& ids = stream.recent[dedup::bucket_of(append_ms, stream.def->schema.dedup_within_ms)];
+        for (std::uint32_t i = 0; i < section.count; i++) {
+            if (!section.fingerprints[i].has_key()) continue;
+            ids.push_back({section.fingerprints[i], dedup::Place::of(section.partition, section.base_offset + i)});
+            recent_ids_++;
+        }
+    }
+    if (!stream.views.empty()) TRY(feed_views(stream, section, part, append_ms));
+    return {};
+}
+
+Status Applier::feed_views(Stream& stream, const log::BatchSection& section, const log::EntryBuffer::Part* part,
+                           std::int64_t append_ms) {
+    if (part != nullptr && !part->carried.empty()) {
+        std::int64_t offset = section.base_offset;
+        for (const auto& carried : part->carried) {
+            for (auto* view : stream.views) {
+                TRY(feed_view(*view, stream, section.partition, offset, carried.events->columns, carried.rows,
+                              append_ms, section.batch));
+            }
+            offset += static_cast<std::int64_t>(carried.rows.size());
+        }
+        CHECK(offset == section.base_offset + section.count);
+        return {};
+    }
+    TRY(decode_batch(stream, section.batch, append_ms, scratch_));
+    counters_.decoded_again.fetch_add(section.count, std::memory_order_relaxed);
+    std::vector<std::uint32_t> rows(scratch_.rows);
+    for (std::uint32_t i = 0; i < rows.size(); i++)
+        rows[i] = i;
+    for (auto* view : stream.views) {
+        TRY(feed_view(*view, stream, section.partition, section.base_offset, scratch_, rows, append_ms, section.batch));
+    }
+    return {};
+}
+
+Status Applier::decode_batch(const Stream& stream, std::string_view bytes, std::int64_t append_ms,
+                             record::ColumnBatch& out) {
+    const auto batch = TRY(record::read_batch(bytes));
+    auto records = TRY(record::RecordIterator::open(batch, limits::batch_bytes_max));
+    out.reset(stream.def->schema);
+    record::Record record;
+    std::string padded;
+    const std::vector<bool> all;
+    while (TRY(records.next(record))) {
+        padded.assign(record.value);
+        padded.append(record::JsonDecoder::padding_bytes, '\0');
+        const_cast<Stream&>(stream).decoder.decode_stored(
+            stream.def->schema, std::string_view(padded).substr(0, record.value.size()), append_ms, all, out);
+    }
+    return {};
+}
+
+Status Applier::feed_view(View& view, Stream& stream, PartitionNo partition, std::int64_t base_offset,
+                          const record::ColumnBatch& columns, std::span<const std::uint32_t> rows,
+                          std::int64_t append_ms, std::string_view bytes) {
+    if (view.stopped()) return {};
+    stream::PartitionRows input;
+    input.partition = partition;
+    input.base_offset = base_offset;
+    input.columns = &columns;
+    input.rows = rows;
+    input.append_time_ms = append_ms;
+    std::vector<stream::LateRow> late;
+    const auto done = view.tumble->process(input, late);
+    view.changed = view.touched = true;
+    if (!done) {
+        if (done.error().code != Errc::too_large) return done.error();
+        stop_view(view, done.error().detail);
+        return {};
+    }
+    if (late.empty() || !writes_rows()) return {};
+    counters_.late.fetch_add(late.size(), std::memory_order_relaxed);
+    // Late rows are rare: their bytes are looked up in the batch.
+    const auto batch = TRY(record::read_batch(bytes));
+    auto records = TRY(record::RecordIterator::open(batch, limits::batch_bytes_max));
+    record::Record record;
+    std::size_t next = 0;
+    while (next < late.size() && TRY(records.next(record))) {
+        while (next < late.size() && late[next].offset == record.offset) {
+            PendingLate row;
+            row.view = &view;
+            row.partition = partition;
+            row.offset = record.offset;
+            row.window_start_ms = late[next].window_start_ms;
+            row.event_time_ms = late[next].event_time_ms;
+            row.raw = std::string(record.value);
+            late_bytes_ += row.raw.size() + sizeof(PendingLate);
+            late_.push_back(std::move(row));
+            next++;
+        }
+    }
+    (void)stream;
+    if (next != late.size()) return Error{Errc::corrupt, "a late record is not in its batch"};
+    return {};
+}
+
+void Applier::stop_view(View& view, std::string why) {
+    obs::log(obs::Level::error, "view_stopped", {{"view", view.name}, {"why", why}});
+    view.state = "stopped: " + why;
+    view.state_changed = view.changed = view.touched = true;
+    definitions_changed_ = true;
+    if (auto it = streams_.find(view.stream); it != streams_.end()) touch(*it->second);
+}
+
+Status Applier::put_catalog(const log::CatalogPut& put) {
+    if (names_.contains(put.name)) {
+        const auto& present = catalog_.at(names_.at(put.name));
+        return Error{Errc::already_exists, std::string("there is a ") +
+                                               (present.kind == log::ObjectKind::stream ? "stream" : "view") +
+                                               " named " + put.name};
+    }
+    const bool stream = put.kind == log::ObjectKind::stream;
+    const auto count = static_cast<std::size_t>(std::count_if(
+        catalog_.begin(), catalog_.end(), [&](const auto& item) { return item.second.kind == put.kind; }));
+    if (count >= (stream ? limits::streams_max : limits::views_max)) {
+        return Error{Errc::too_large, std::string("there are ") + std::to_string(count) +
+                                          (stream ? " streams" : " views") +
+                                          ", the most that one server takes: drop some first"};
+    }
+    const ObjectId id{options_.shard, applied_};
+    catalog_[id] = {put.kind, put.name, put.statement, false};
+    names_[put.name] = id;
+    catalog_changed_.push_back(id);
+    definitions_changed_ = true;
+    return {};
+}
+
+Status Applier::define_stream(const log::DefineStream& define, std::int64_t append_ms) {
+    if (streams_.contains(define.id)) return {};  // proposed twice, as after a crash
+    auto parsed = sql::parse(define.statement);
+    if (!parsed) return parsed.error();
+    const auto* create = std::get_if<sql::CreateStream>(&parsed.value());
+    if (create == nullptr) return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE STREAM"};
+    auto def = std::make_shared<record::Stream>();
+    def->id = define.id;
+    def->name = define.name;
+    def->version = define.version;
+    def->schema = create->schema;
+    def->retain_ms = create->retain_ms;
+    def->retain_bytes = create->retain_bytes;
+    def->statement = define.statement;
+    def->created_at_ms = append_ms;
+
+    auto stream = std::make_unique<Stream>();
+    stream->def = def;
+    stream->dir = stream_dir(options_.dir, define.id);
+    // What a crash left of an earlier try is not part of the log.
+    TRY(disk_.remove_tree(stream->dir));
+    for (std::int32_t p = 0; p < def->schema.partitions; p++) {
+        stream->partitions.push_back(
+            TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, p), {}, options_.partition)));
+    }
+    stream->dead = TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, dead_letter_partition), {},
+                                               options_.partition));
+    stream->journal = TRY(log::Journal::open(disk_, stream->dir + "/journal", {}));
+    for (std::int32_t p = dead_letter_partition; p < def->schema.partitions; p++)
+        stream->touched_partitions.insert(p);
+    Stream& present = *stream;
+    streams_[define.id] = std::move(stream);
+    touch(present);
+    if (auto it = catalog_.find(define.id); it != catalog_.end() && !it->second.was_defined) {
+        it->second.was_defined = true;
+        catalog_changed_.push_back(define.id);
+    }
+    if (writes_rows()) {
+        row_changes_.push_back([this, def]() -> Status {
+            auto insert =
+                TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "
+                                       "created_at, state, progress) "
+                                       "VALUES (?1, 'stream', ?2, NULL, ?3, ?4, ?5, 'live', 1)"));
+            insert->bind(1, store::Value::of(static_cast<std::int64_t>(def->id.packed())));
+            insert->bind(2, store::Value::of(std::string_view(def->name)));
+            insert->bind(3, store::Value::of(static_cast<std::int64_t>(def->version)));
+            insert->bind(4, store::Value::of(std::string_view(def->statement)));
+            insert->bind(5, store::Value::of(def->created_at_ms));
+            TRY(insert->step());
+            return {};
+        });
+    }
+    definitions_changed_ = true;
+    if (recovered_) outputs_.stream_defined(facts_of(present, true));
+    return {};
+}
+
+Status Applier::define_view(const log::DefineView& define, std::int64_t append_ms) {
+    if (views_.contains(define.id)) return {};
+    const auto it = streams_.find(define.stream);
+    if (it == streams_.end()) return Error{Errc::not_found, "the stream of view " + define.name + " is gone"};
+    auto parsed = sql::parse(define.statement);
+    if (!parsed) return parsed.error();
+    const auto* create = std::get_if<sql::CreateView>(&parsed.value());
+    if (create == nullptr)
+        return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE MATERIALIZED VIEW"};
+    auto planned = plan_view(*it->second->def, *create);
+    if (!planned) return planned.error();
+
+    auto view = std::make_unique<View>();
+    view->id = define.id;
+    view->stream = define.stream;
+    view->name = define.name;
+    view->statement = define.statement;
+    view->created_at_ms = append_ms;
+    view->plan = std::move(planned).value();
+    view->plan.tumble.groups_max = options_.groups_max;
+    view->touched = true;
+    auto tumble = stream::Tumble::open(it->second->def->schema, view->plan.tumble, state_, object_key('o', define.id));
+    if (!tumble) return tumble.error();
+    view->tumble = std::move(tumble).value();
+    View& present = *view;
+    views_[define.id] = std::move(view);
+    it->second->views.push_back(&present);
+    touch(*it->second);
+    if (auto entry = catalog_.find(define.id); entry != catalog_.end() && !entry->second.was_defined) {
+        entry->second.was_defined = true;
+        catalog_changed_.push_back(define.id);
+    }
+    if (writes_rows()) {
+        std::string columns = "_k BLOB PRIMARY KEY NOT NULL";
+        for (std::size_t i = 0; i < present.plan.columns.size(); i++) {
+            // "JSON" would give the column numeric affinity and turn '1' into 1.
+            const auto& type = present.plan.columns[i].type;
+            columns += ", c" + std::to_string(i) + " " + (type == "JSON" ? "TEXT" : type);
+        }
+        // By value: the view may be dropped again before the next row commit.
+        row_changes_.push_back([this, define, append_ms, columns]() -> Status {
+            TRY(database_->exec(
+                "CREATE TABLE IF NOT EXISTS " + store::quote_name(view_table(define.id)) + "(" + columns +
+                ") WITHOUT ROWID; CREATE TABLE IF NOT EXISTS " + store::quote_name(late_table(define.id)) +
+                "(partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, window_start TIMESTAMP NOT NULL, "
+                "event_time TIMESTAMP NOT NULL, raw TEXT, PRIMARY KEY (partition, \"offset\", window_start)) "
+                "WITHOUT ROWID"));
+            auto insert =
+                TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "
+                                       "created_at, state, progress) "
+                                       "VALUES (?1, 'view', ?2, ?3, 1, ?4, ?5, 'live', 1)"));
+            insert->bind(1, store::Value::of(static_cast<std::int64_t>(define.id.packed())));
+            insert->bind(2, store::Value::of(std::string_view(define.name)));
+            insert->bind(3, store::Value::of(static_cast<std::int64_t>(define.stream.packed())));
+            insert->bind(4, store::Value::of(std::string_view(define.statement)));
+            insert->bind(5, store::Value::of(append_ms));
+            TRY(insert->step());
+            return {};
+        });
+    }
+    definitions_changed_ = true;
+    return build_view(present, *it->second);
+}
+
+// Everything that the stream holds at this index, in each partition's offset order: the same rows as if the view had
+// been there from the log's start.
+Status Applier::build_view(View& view, Stream& stream) {
+    TRY(flush_logs());
+    const std::vector<bool> all;
+    for (std::size_t p = 0; p < stream.partitions.size(); p++) {
+        auto& log = *stream.partitions[p];
+        if (log.end_offset() == log.start_offset()) continue;
+        const auto& last = log.state().segments.back();
+        const log::ReadBound bound{log.start_offset(), log.end_offset(), last.base_offset, last.log_bytes};
+        log::ReadRange range;
+        range.from_offset = log.start_offset();
+        auto reader = TRY(log::PartitionReader::open(
+            disk_, partition_dir(options_.dir, stream.def->id, static_cast<PartitionNo>(p)), bound, range, false));
+        std::vector<std::uint32_t> rows;
+        for (;;) {
+            const auto bytes = TRY(reader->next());
+            if (!bytes) break;
+            const auto batch = TRY(record::read_batch(*bytes));
+            const std::int64_t base = batch.header.base_offset;
+            // The append time matters only where it stands in for an event time; the record's timestamp is that
+            // already.
+            auto records = TRY(record::RecordIterator::open(batch, limits::batch_bytes_max));
+            scratch_.reset(stream.def->schema);
+            record::Record record;
+            std::string padded;
+            rows.clear();
+            std::int64_t first = -1;
+            while (TRY(records.next(record))) {
+                if (record.offset < log.start_offset()) continue;
+                if (first < 0) first = record.offset;
+                padded.assign(record.value);
+                padded.append(record::JsonDecoder::padding_bytes, '\0');
+                stream.decoder.decode_stored(stream.def->schema,
+                                             std::string_view(padded).substr(0, record.value.size()),
+                                             record.timestamp_ms, all, scratch_);
+                rows.push_back(static_cast<std::uint32_t>(rows.size()));
+            }
+            (void)base;
+            if (rows.empty()) continue;
+            TRY(feed_view(view, stream, static_cast<PartitionNo>(p), first, scratch_, rows,
+                          batch.header.max_timestamp_ms, *bytes));
+            if (late_bytes_ >= late_bytes_max && writes_rows()) {
+                // Late rows are written early; the rest of the build stays invisible until its own commit.
+                if (late_bytes_ >= 16 * late_bytes_max) {
+                    stop_view(view, "more late rows while building than fit in memory");
+                    return {};
+                }
+            }
+        }
+    }
+    if (view.stopped()) return {};
+    return {};
+}
+
+Status Applier::drop_view(ObjectId id) {
+    const auto it = views_.find(id);
+    if (it == views_.end()) return {};
+    View& view = *it->second;
+    if (auto stream = streams_.find(view.stream); stream != streams_.end()) std::erase(stream->second->views, &view);
+    std::erase_if(late_, [&](const auto& row) { return row.view == &view; });
+    dropped_views_.push_back(id);  // its operator's keys go at the next checkpoint
+    removed_.push_back({object_key('v', id), std::nullopt});
+    if (writes_rows()) {
+        row_changes_.push_back([this, id]() -> Status {
+            const auto text = std::to_string(id.packed());
+            return database_->exec(
+                "DROP TABLE IF EXISTS " + store::quote_name(view_table(id)) + "; DROP TABLE IF EXISTS " +
+                store::quote_name(late_table(id)) + "; DELETE FROM _objects WHERE id = " + text +
+                "; DELETE FROM _views WHERE view = " + text + "; DELETE FROM _watermarks WHERE view = " + text);
+        });
+    }
+    views_.erase(id);
+    definitions_changed_ = true;
+    return {};
+}
+
+Status Applier::drop_stream(ObjectId id) {
+    const auto it = streams_.find(id);
+    if (it == streams_.end()) return {};
+    Stream& stream = *it->second;
+    if (!stream.views.empty()) {
+        return Error{Errc::conflict,
+                     "view " + stream.views.front()->name + " depends on " + stream.def->name + ": drop it first"};
+    }
+    TRY(flush_logs());
+    removed_.push_back({object_key('s', id), std::nullopt});
+    if (writes_rows()) {
+        row_changes_.push_back([this, id]() -> Status {
+            const auto text = std::to_string(id.packed());
+            return database_->exec(
+                "DELETE FROM _objects WHERE id = " + text + "; DELETE FROM _ends WHERE stream = " + text +
+                "; DELETE FROM _journals WHERE stream = " + text + "; DELETE FROM _counters WHERE stream = " + text);
+        });
+    }
+    std::erase(touched_, &stream);
+    for (const auto& [bucket, ids] : stream.recent)
+        recent_ids_ -= ids.size();
+    unlink_later({stream.dir}, true);
+    streams_.erase(it);
+    definitions_changed_ = true;
+    if (recovered_) outputs_.stream_dropped(id);
+    return {};
+}
+
+Status Applier::apply_retain(const log::Retain& retain) {
+    const auto it = streams_.find(retain.stream);
+    if (it == streams_.end()) return {};
+    Stream& stream = *it->second;
+    TRY(flush_logs());
+    auto cut = [&](log::PartitionLog& log, PartitionNo p) {
+        std::int64_t offset = log.offset_before(retain.appended_before_ms);
+        if (retain.bytes_kept >= 0 && p != dead_letter_partition) {
+            // Each partition keeps its share; whole segments only, the last one stays.
+            const auto share = static_cast<std::uint64_t>(retain.bytes_kept) / stream.partitions.size();
+            std::uint64_t bytes = log.bytes();
+            const auto& segments = log.state().segments;
+            for (std::size_t i = 0; i + 1 < segments.size() && bytes > share; i++) {
+                bytes -= std::min(bytes, segments[i].log_bytes);
+                offset = std::max(offset, segments[i + 1].base_offset);
+            }
+        }
+        if (offset <= log.start_offset()) return;
+        unlink_later(log.advance_start(offset), false);
+        stream.touched_partitions.insert(p);
+    };
+    for (std::size_t p = 0; p < stream.partitions.size(); p++)
+        cut(*stream.partitions[p], static_cast<PartitionNo>(p));
+    cut(*stream.dead, dead_letter_partition);
+    if (retain.dedup_bucket != INT64_MIN) {
+        stream.expired_bucket = std::max(stream.expired_bucket, retain.dedup_bucket);
+        std::vector<std::string> paths;
+        std::erase_if(stream.runs, [&](const auto& run) {
+            if (run->state().bucket > stream.expired_bucket) return false;
+            paths.push_back(run->path());
+            return true;
+        });
+        unlink_later(std::move(paths), false);
+        for (auto bucket = stream.recent.begin();
+             bucket != stream.recent.end() && bucket->first <= stream.expired_bucket;) {
+            recent_ids_ -= bucket->second.size();
+            bucket = stream.recent.erase(bucket);
+        }
+    }
+    touch(stream);
+    return {};
+}
+
+void Applier::unlink_later(std::vector<std::string> paths, bool tree) {
+    const std::int64_t due_us = clock_.monotonic_us() + options_.unlink_after_us;
+    for (auto& path : paths)
+        unlinks_.push_back({due_us, applied_, std::move(path), tree});
+}
+
+Status Applier::flush_logs() {
+    for (auto* stream : touched_) {
+        for (auto& partition : stream->partitions)
+            TRY(partition->flush());
+        TRY(stream->dead->flush());
+        TRY(stream->journal->flush());
+    }
+    held_.clear();
+    held_strings_.clear();
+    held_bytes_ = 0;
+    return {};
+}
+
+Result<std::int64_t> Applier::settle(bool force) {
+    const std::int64_t now_us = clock_.monotonic_us();
+    if (!recovered_ && applied_ >= options_.last_at_start) {
+        // Nobody sees the past: only now may admission, readers and doors begin.
+        TRY(commit_rows(false));
+        recovered_ = true;
+        std::vector<StreamFacts> facts;
+        for (const auto& [id, stream] : streams_)
+            facts.push_back(facts_of(*stream, true));
+        // Names first: a shard that is ready and knows no names would make undeclared streams of declared ones.
+        publish_definitions();
+        outputs_.recovered(std::move(facts));
+        outputs_.applied(applied_);
+        last_checkpoint_us_ = last_rows_us_ = now_us;
+    }
+    if (unsettled_ && (force || !answers_.empty() || late_bytes_ >= late_bytes_max ||
+                       now_us - last_rows_us_ >= options_.rows_every_us)) {
+        const std::int64_t before_us = clock_.monotonic_us();
+        TRY(commit_rows(false));
+        // A slow disk gets fewer, larger commits: at most a third of the time goes to them.
+        const std::int64_t took_us = clock_.monotonic_us() - before_us;
+        last_rows_us_ = before_us + took_us + std::max<std::int64_t>(0, took_us * 2 - options_.rows_every_us);
+    }
+    if (recovered_ && !checkpoint_running_ && checkpointed_ < applied_) {
+        std::uint64_t dirty_bytes = 0;
+        for (const auto& [id, view] : views_)
+            dirty_bytes += view->tumble ? view->tumble->dirty_bytes() : 0;
+        const std::uint64_t ids_max = std::max(recent_ids_min, options_.dedup_memory / recent_id_bytes);
+        if (checkpoint_wanted_ || recent_ids_ >= ids_max || dirty_bytes >= options_.checkpoint_dirty_bytes ||
+            now_us - last_checkpoint_us_ >= options_.checkpoint_every_us) {
+            TRY(begin_checkpoint());
+        }
+    }
+    while (!unlinks_.empty() && unlinks_.front().due_us <= now_us && unlinks_.front().after <= checkpointed_) {
+        // A file that is left over is removed at the next start: it is in no checkpoint.
+        const auto gone =
+            unlinks_.front().tree ? disk_.remove_tree(unlinks_.front().path) : disk_.remove(unlinks_.front().path);
+        if (!gone && gone.error().code != Errc::not_found) {
+            obs::log(obs::Level::warning, "unlink_failed",
+                     {{"path", unlinks_.front().path}, {"error", gone.error().detail}});
+        }
+        unlinks_.pop_front();
+    }
+    if (unsettled_) return std::max<std::int64_t>(1000, last_rows_us_ + options_.rows_every_us - now_us);
+    if (checkpointed_ < applied_)
+        return std::max<std::int64_t>(1000, last_checkpoint_us_ + options_.checkpoint_every_us - now_us);
+    return 1'000'000;
+}
+
+Status Applier::begin_checkpoint() {
+    CHECK(!checkpoint_running_);
+    checkpoint_wanted_ = false;
+    checkpoint_running_ = true;
+    last_checkpoint_us_ = clock_.monotonic_us();
+    outputs_.checkpoint_began();
+    // SQLite first: durable at this index, whatever its readers do.
+    TRY(commit_rows(true));
+
+    CheckpointJob job;
+    job.applied = {applied_, applied_term_, last_append_ms_};
+    job.filter_bytes_max = options_.dedup_memory / 2;
+    std::size_t filters = 0;
+    for (auto& [id, stream] : streams_) {
+        for (const auto& run : stream->runs)
+            filters += run->memory_bytes();
+        if (!stream->changed) continue;
+        stream->changed = false;
+        auto take = [&](std::vector<std::shared_ptr<os::File>> files) {
+            for (auto& file : files)
+                job.files.push_back(std::move(file));
+        };
+        for (std::size_t p = 0; p < stream->partitions.size(); p++) {
+            auto files = stream->partitions[p]->take_dirty_files();
+            if (!files.empty()) job.dirs.push_back(partition_dir(options_.dir, id, static_cast<PartitionNo>(p)));
+            take(std::move(files));
+        }
+        auto dead = stream->dead->take_dirty_files();
+        if (!dead.empty()) job.dirs.push_back(partition_dir(options_.dir, id, dead_letter_partition));
+        take(std::move(dead));
+        auto journal = stream->journal->take_dirty_files();
+        if (!journal.empty()) job.dirs.push_back(stream->dir + "/journal");
+        take(std::move(journal));
+        job.dirs.push_back(stream->dir);
+
+        StreamRuns runs;
+        runs.id = id;
+        runs.dir = stream->dir + "/dedup";
+        runs.runs = stream->runs;
+        runs.record = record_of(*stream);
+        for (auto& [bucket, ids] : stream->recent) {
+            recent_ids_ -= ids.size();
+            runs.fresh.push_back({bucket, std::move(ids)});
+        }
+        stream->recent.clear();
+        job.streams.push_back(std::move(runs));
+    }
+    job.filter_bytes_max = job.filter_bytes_max > filters ? job.filter_bytes_max - filters : 0;
+    job.dirs.push_back(options_.dir + "/streams");
+    for (auto& [id, view] : views_) {
+        if (!view->changed) continue;
+        view->changed = false;
+        if (view->tumble) view->tumble->collect_checkpoint(job.changes);
+        job.changes.push_back(
+            {object_key('v', id),
+             ViewRecord{view->stream, view->name, view->statement, view->created_at_ms, view->state}.encode()});
+    }
+    for (const auto& id : catalog_changed_) {
+        if (auto it = catalog_.find(id); it != catalog_.end())
+            job.changes.push_back({object_key('c', id), it->second.encode()});
+    }
+    catalog_changed_.clear();
+    for (const auto& id : dropped_views_) {
+        TRY(state_.scan(object_key('o', id), [&job](std::string_view key, std::string_view) {
+            job.changes.push_back({std::string(key), std::nullopt});
+            return true;
+        }));
+    }
+    dropped_views_.clear();
+    for (auto& change : removed_)
+        job.changes.push_back(std::move(change));
+    removed_.clear();
+    outputs_.run_checkpoint(std::move(job));
+    return {};
+}
+
+void Applier::checkpoint_done(CheckpointDone&& done) {
+    CHECK(checkpoint_running_);
+    checkpoint_running_ = false;
+    checkpointed_ = done.applied.index;
+    counters_.checkpoints.fetch_add(1, std::memory_order_relaxed);
+    counters_.checkpoint_index = checkpointed_.value;
+    counters_.checkpoint_us.fetch_add(static_cast<std::uint64_t>(clock_.monotonic_us() - last_checkpoint_us_),
+                                      std::memory_order_relaxed);
+    for (auto& [id, view] : views_) {
+        if (view->tumble) view->tumble->checkpoint_done();
+    }
+    unlink_later(std::move(done.replaced_runs), false);
+    for (auto& result : done.streams) {
+        const auto it = streams_.find(result.id);
+        if (it == streams_.end()) continue;  // dropped meanwhile; its folder goes as a whole
+        Stream& stream = *it->second;
+        stream.next_run = std::max(stream.next_run, result.next_run);
+        stream.runs = std::move(result.runs);
+        // A bucket that expired while the checkpoint ran.
+        std::vector<std::string> expired;
+        std::erase_if(stream.runs, [&](const auto& run) {
+            if (run->state().bucket > stream.expired_bucket) return false;
+            expired.push_back(run->path());
+            return true;
+        });
+        if (!expired.empty()) stream.changed = true;
+        unlink_later(std::move(expired), false);
+        outputs_.runs_adopted(facts_of(stream, false), done.applied.index);
+    }
+    outputs_.checkpointed(done.applied.index, done.applied.term);
+    const auto wal = database_->checkpoint_passive();
+    if (!wal) obs::log(obs::Level::warning, "sqlite_checkpoint", {{"error", wal.error().detail}});
+}
+
+StreamFacts Applier::facts_of(const Stream& stream, bool with_recent) const {
+    StreamFacts facts;
+    facts.stream = stream.def;
+    for (const auto& partition : stream.partitions) {
+        facts.end_offsets.push_back(partition->end_offset());
+        facts.bytes += static_cast<std::int64_t>(partition->bytes());
+        const auto& segments = partition->state().segments;
+        if (segments.size() > 1)
+            facts.oldest_append_ms = std::min(facts.oldest_append_ms, segments.front().last_append_ms);
+    }
+    facts.dead_end_offset = stream.dead->end_offset();
+    const auto& dead = stream.dead->state().segments;
+    if (dead.size() > 1) facts.oldest_append_ms = std::min(facts.oldest_append_ms, dead.front().last_append_ms);
+    facts.runs = stream.runs;
+    for (const auto& run : stream.runs)
+        facts.oldest_bucket = std::min(facts.oldest_bucket, run->state().bucket);
+    facts.recent_index = applied_;
+    if (with_recent) {
+        for (const auto& [bucket, ids] : stream.recent)
+            facts.recent.insert(facts.recent.end(), ids.begin(), ids.end());
+    }
+    return facts;
+}
+
+StreamRecord Applier::record_of(const Stream& stream) const {
+    StreamRecord record;
+    record.version = stream.def->version;
+    record.name = stream.def->name;
+    record.statement = stream.def->statement;
+    record.created_at_ms = stream.def->created_at_ms;
+    for (const auto& partition : stream.partitions)
+        record.partitions.push_back(partition->state());
+    record.dead = stream.dead->state();
+    record.journal = stream.journal->state();
+    record.counters = stream.counters;
+    record.next_run = stream.next_run;
+    record.expired_bucket = stream.expired_bucket;
+    return record;
+}
+
+void Applier::publish_definitions() {
+    auto definitions = std::make_shared<Definitions>();
+    definitions->index = applied_;
+    for (const auto& [id, stream] : streams_)
+        definitions->streams.push_back(stream->def);
+    for (const auto& [id, view] : views_) {
+        definitions->views.push_back({id, view->name, view->stream, view->statement, view->state});
+    }
+    for (const auto& [id, entry] : catalog_) {
+        const bool defined = entry.kind == log::ObjectKind::stream ? streams_.contains(id) : views_.contains(id);
+        if (!defined) definitions->loose.push_back({id, entry.kind, entry.name, entry.statement, entry.was_defined});
+    }
+    definitions_changed_ = false;
+    outputs_.definitions(std::move(definitions));
+}
+
+}  // namespace weir::apply

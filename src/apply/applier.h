@@ -1,0 +1,217 @@
+// Committed entries to segments, journals, windows and tables: one after the other, on every replica alike. What apply
+// does is a function of the entries alone; it never reads SQLite and never asks a clock for a decision.
+//
+// One SQLite transaction carries the rows, the log ends, the counters and the applied index, so that a reader's
+// snapshot is one index. After a crash the state store stands at L and SQLite at S >= L: from L to S state is rebuilt
+// and segments are written again, silently; rows are written from S on.
+//
+// A state machine without threads: apply() and settle() by the apply thread, run_checkpoint() elsewhere,
+// checkpoint_done() here. Owner: the apply thread.
+#pragma once
+
+#include "apply/checkpoint.h"
+#include "apply/view_plan.h"
+#include "base/clock.h"
+#include "base/ids.h"
+#include "base/result.h"
+#include "dedup/index.h"
+#include "log/committed.h"
+#include "log/entry.h"
+#include "os/disk.h"
+#include "record/stream.h"
+#include "store/database.h"
+#include "stream/state_store.h"
+
+#include <atomic>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+namespace weir::apply {
+
+// What admission has to know of a stream.
+struct StreamFacts {
+    record::StreamPtr stream;
+    std::vector<std::int64_t> end_offsets;
+    std::int64_t dead_end_offset = 0;
+    std::vector<std::shared_ptr<const dedup::Run>> runs;
+    std::vector<dedup::RunEntry> recent;  // ids newer than the runs
+    LogIndex recent_index;
+    std::int64_t oldest_append_ms = INT64_MAX;  // last append of the oldest segment
+    std::int64_t oldest_bucket = INT64_MAX;
+    std::int64_t bytes = 0;
+};
+
+// What there is, for the catalog. Immutable once handed out.
+struct Definitions {
+    struct View {
+        ObjectId id;
+        std::string name;
+        ObjectId stream;
+        std::string statement;
+        std::string state;
+    };
+    struct Loose {  // a catalog entry whose other half is not there (yet, or any more)
+        ObjectId id;
+        log::ObjectKind kind = log::ObjectKind::stream;
+        std::string name;
+        std::string statement;
+        bool dropping = false;
+    };
+    LogIndex index;
+    std::vector<record::StreamPtr> streams;
+    std::vector<View> views;
+    std::vector<Loose> loose;
+};
+
+struct ApplyOptions {
+    ShardId shard;
+    std::string dir;  // of the shard: view.db, streams/
+    std::string wal_dir;
+    store::DatabaseOptions database;
+    log::PartitionOptions partition;
+    std::size_t dedup_memory = 128u << 20;
+    std::int64_t rows_every_us = 20'000;  // between SQLite transactions
+    std::int64_t checkpoint_every_us = 5'000'000;
+    std::uint64_t checkpoint_dirty_bytes = 32u << 20;
+    std::int64_t unlink_after_us = 15'000'000;  // the longest read deadline: readers may still hold the list of files
+    LogIndex last_at_start;                     // the log's end at the start: until it is applied nobody may read
+    std::uint64_t groups_max = 10'000'000;
+};
+
+struct ApplyCounters {  // read by metrics
+    std::atomic<std::uint64_t> entries{0}, records{0}, decoded_again{0}, from_wal{0}, row_commits{0}, rows{0},
+        checkpoints{0};
+    std::atomic<std::uint64_t> late{0}, checkpoint_us{0}, checkpoint_index{0};
+};
+
+class Applier {
+  public:
+    struct Outputs {
+        std::function<void(std::shared_ptr<const Definitions>)> definitions;
+        std::function<void(std::vector<StreamFacts>&&)> recovered;  // once
+        std::function<void(StreamFacts&&)> stream_defined;
+        std::function<void(ObjectId)> stream_dropped;
+        std::function<void(LogIndex)> applied;  // after each row commit
+        std::function<void()> checkpoint_began;
+        std::function<void(StreamFacts&&, LogIndex covered)> runs_adopted;  // recent is empty here
+        std::function<void(LogIndex, Term)> checkpointed;
+        std::function<void(CheckpointJob&&)> run_checkpoint;  // answers with checkpoint_done()
+    };
+
+    // Opens the shard at its checkpoint. Errors: corrupt (says what and what to do), io, disk_full.
+    static Result<std::unique_ptr<Applier>> open(ApplyOptions options, os::Disk& disk, Clock& clock,
+                                                 stream::StateStore& state, Outputs outputs);
+    ~Applier();
+
+    // Applies one entry; entries at or below applied() are skipped. Errors: io, corrupt, disk_full: the process must
+    // end.
+    Status apply(log::Committed&& entry);
+    // Writes what is due: rows, checkpoint, unlinks. Returns microseconds until the next time. `force`: rows now.
+    Result<std::int64_t> settle(bool force);
+    void checkpoint_done(CheckpointDone&& done);
+    void want_checkpoint() { checkpoint_wanted_ = true; }
+    bool checkpoint_running() const { return checkpoint_running_; }
+    bool checkpoint_is_current() const { return checkpointed_ == applied_; }
+
+    LogIndex applied() const { return applied_; }
+    LogIndex visible() const { return LogIndex(visible_.load()); }
+    std::int64_t last_append_ms() const { return last_append_ms_; }
+    bool recovered() const { return recovered_; }
+    const ApplyCounters& counters() const { return counters_; }
+    // Everything that the log decides, as SQLite has it, as text: equal on every replica and after every replay. For
+    // tests and doctor.
+    Result<std::string> digest();
+
+  private:
+    struct Stream;
+    struct View;
+    struct PendingLate;
+
+    Applier(ApplyOptions options, os::Disk& disk, Clock& clock, stream::StateStore& state, Outputs outputs);
+    Status recover();
+    Status recover_streams();
+    Status recover_views();
+    Status remove_unlisted_files();
+    Status open_database();
+
+    Status apply_entry(const log::Entry& entry, const log::EntryBuffer* buffer, std::vector<log::ControlDone>& done);
+    Status apply_batch(const log::BatchSection& section, const log::EntryBuffer::Part* part, std::int64_t append_ms);
+    Status feed_views(Stream& stream, const log::BatchSection& section, const log::EntryBuffer::Part* part,
+                      std::int64_t append_ms);
+    Status feed_view(View& view, Stream& stream, PartitionNo partition, std::int64_t base_offset,
+                     const record::ColumnBatch& columns, std::span<const std::uint32_t> rows, std::int64_t append_ms,
+                     std::string_view batch);
+    Status decode_batch(const Stream& stream, std::string_view batch, std::int64_t append_ms, record::ColumnBatch& out);
+    Status apply_retain(const log::Retain& retain);
+    Status put_catalog(const log::CatalogPut& put);
+    Status define_stream(const log::DefineStream& define, std::int64_t append_ms);
+    Status define_view(const log::DefineView& define, std::int64_t append_ms);
+    Status drop_stream(ObjectId id);
+    Status drop_view(ObjectId id);
+    Status build_view(View& view, Stream& stream);
+    void stop_view(View& view, std::string why);
+
+    Status flush_logs();
+    Status commit_rows(bool durable);
+    Status write_rows();
+    Status write_stream_rows(Stream& stream);
+    Status write_view_rows(View& view);
+    Status begin_checkpoint();
+    void touch(Stream& stream);
+    StreamFacts facts_of(const Stream& stream, bool with_recent) const;
+    StreamRecord record_of(const Stream& stream) const;
+    void publish_definitions();
+    void unlink_later(std::vector<std::string> paths, bool tree);
+    bool writes_rows() const { return applied_ > rows_index_; }
+
+    ApplyOptions options_;
+    os::Disk& disk_;
+    Clock& clock_;
+    stream::StateStore& state_;
+    Outputs outputs_;
+    std::unique_ptr<store::Database> database_;
+    ApplyCounters counters_;
+
+    std::map<ObjectId, std::unique_ptr<Stream>> streams_;
+    std::map<ObjectId, std::unique_ptr<View>> views_;
+    std::map<ObjectId, CatalogRecord> catalog_;
+    std::map<std::string, ObjectId, std::less<>> names_;  // of catalog_
+    std::vector<Stream*> touched_;                        // since the last row commit
+    std::vector<ObjectId> catalog_changed_;               // since the last checkpoint
+    std::vector<ObjectId> dropped_views_;                 // likewise
+    std::vector<stream::StateChange> removed_;            // keys to delete at the next checkpoint
+
+    LogIndex applied_, rows_index_, checkpointed_;  // rows_index_: SQLite's at the start (S)
+    Term applied_term_;
+    std::int64_t last_append_ms_ = INT64_MIN;
+    std::atomic<std::uint64_t> visible_{0};
+    bool recovered_ = false, definitions_changed_ = true;
+    std::vector<std::function<Status()>> row_changes_;  // definition changes for the next row commit
+    std::vector<PendingLate> late_;
+    std::size_t late_bytes_ = 0;
+    std::vector<std::pair<LogIndex, std::vector<std::pair<log::ControlDone, Status>>>>
+        answers_;                                                // told after the next row commit
+    std::vector<std::shared_ptr<const log::EntryBuffer>> held_;  // bytes that queued appends point into
+    std::vector<std::shared_ptr<std::string>> held_strings_;
+    std::size_t held_bytes_ = 0;
+    std::int64_t last_rows_us_ = 0, last_checkpoint_us_ = 0;
+    bool unsettled_ = false, checkpoint_wanted_ = false, checkpoint_running_ = false;
+    std::uint64_t recent_ids_ = 0;
+    struct Unlink {
+        std::int64_t due_us = 0;
+        LogIndex after;  // once a checkpoint at or past this index is durable
+        std::string path;
+        bool tree = false;
+    };
+    std::deque<Unlink> unlinks_;
+    std::unique_ptr<store::Statement> put_applied_, put_ends_, put_journal_, put_counters_, put_view_, put_watermark_;
+    record::ColumnBatch scratch_;
+};
+
+}  // namespace weir::apply

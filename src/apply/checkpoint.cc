@@ -1,0 +1,228 @@
+#include "apply/checkpoint.h"
+
+#include "base/check.h"
+#include "base/wire.h"
+#include "dedup/run.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace weir::apply {
+
+std::string AppliedRecord::encode() const {
+    std::string bytes;
+    WireWriter out(bytes);
+    out.u64(index.value);
+    out.u64(term.value);
+    out.i64(append_time_ms);
+    out.u32(checkpoint_format);
+    return bytes;
+}
+
+Result<AppliedRecord> AppliedRecord::decode(std::string_view bytes) {
+    WireReader in(bytes);
+    AppliedRecord record;
+    record.index = LogIndex(in.u64());
+    record.term = Term(in.u64());
+    record.append_time_ms = in.i64();
+    const auto format = in.u32();
+    if (!in.ok() || format != checkpoint_format) {
+        return Error{Errc::corrupt, "the checkpoint has format " + std::to_string(format) + ", this version reads " +
+                                        std::to_string(checkpoint_format)};
+    }
+    return record;
+}
+
+std::string StreamRecord::encode() const {
+    std::string bytes;
+    WireWriter out(bytes);
+    out.u32(version);
+    out.bytes(name);
+    out.bytes(statement);
+    out.i64(created_at_ms);
+    out.u32(static_cast<std::uint32_t>(partitions.size()));
+    for (const auto& partition : partitions)
+        out.bytes(partition.encode());
+    out.bytes(dead.encode());
+    out.bytes(journal.encode());
+    out.u64(counters.stored);
+    out.u64(counters.duplicate);
+    out.u64(counters.dead_lettered);
+    out.u64(counters.refused);
+    out.u32(static_cast<std::uint32_t>(runs.size()));
+    for (const auto& run : runs) {
+        out.i64(run.bucket);
+        out.u64(run.number);
+        out.u64(run.count);
+    }
+    out.u64(next_run);
+    out.i64(expired_bucket);
+    return bytes;
+}
+
+Result<StreamRecord> StreamRecord::decode(std::string_view bytes) {
+    WireReader in(bytes);
+    StreamRecord record;
+    record.version = in.u32();
+    record.name = std::string(in.bytes());
+    record.statement = std::string(in.bytes());
+    record.created_at_ms = in.i64();
+    const auto partitions = in.u32();
+    for (std::uint32_t i = 0; i < partitions && in.ok(); i++) {
+        record.partitions.push_back(TRY(log::PartitionState::decode(in.bytes())));
+    }
+    record.dead = TRY(log::PartitionState::decode(in.bytes()));
+    record.journal = TRY(log::JournalState::decode(in.bytes()));
+    record.counters.stored = in.u64();
+    record.counters.duplicate = in.u64();
+    record.counters.dead_lettered = in.u64();
+    record.counters.refused = in.u64();
+    const auto runs = in.u32();
+    for (std::uint32_t i = 0; i < runs && in.ok(); i++) {
+        dedup::RunState run;
+        run.bucket = in.i64();
+        run.number = in.u64();
+        run.count = in.u64();
+        record.runs.push_back(run);
+    }
+    record.next_run = in.u64();
+    record.expired_bucket = in.i64();
+    if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a stream's record in the checkpoint is malformed"};
+    return record;
+}
+
+std::string ViewRecord::encode() const {
+    std::string bytes;
+    WireWriter out(bytes);
+    out.u64(stream.packed());
+    out.bytes(name);
+    out.bytes(statement);
+    out.i64(created_at_ms);
+    out.bytes(state);
+    return bytes;
+}
+
+Result<ViewRecord> ViewRecord::decode(std::string_view bytes) {
+    WireReader in(bytes);
+    ViewRecord record;
+    record.stream = ObjectId::from_packed(in.u64());
+    record.name = std::string(in.bytes());
+    record.statement = std::string(in.bytes());
+    record.created_at_ms = in.i64();
+    record.state = std::string(in.bytes());
+    if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a view's record in the checkpoint is malformed"};
+    return record;
+}
+
+std::string CatalogRecord::encode() const {
+    std::string bytes;
+    WireWriter out(bytes);
+    out.u8(static_cast<std::uint8_t>(kind));
+    out.bytes(name);
+    out.bytes(statement);
+    out.u8(was_defined ? 1 : 0);
+    return bytes;
+}
+
+Result<CatalogRecord> CatalogRecord::decode(std::string_view bytes) {
+    WireReader in(bytes);
+    CatalogRecord record;
+    record.kind = static_cast<log::ObjectKind>(in.u8());
+    record.name = std::string(in.bytes());
+    record.statement = std::string(in.bytes());
+    record.was_defined = in.u8() != 0;
+    if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a catalog record in the checkpoint is malformed"};
+    return record;
+}
+
+std::string object_key(char kind, ObjectId id) {
+    std::string key(1, kind);
+    key.append(bytes_of(beu64(id.packed())));
+    return key;
+}
+
+std::string run_path(const std::string& dir, std::uint64_t number) {
+    return dir + "/run" + std::to_string(number) + ".dd";
+}
+
+namespace {
+
+// Writes the stream's new ids as runs, merges where a bucket has too many, and returns the list as it is now.
+Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& stream, std::size_t& filter_bytes_left,
+                                                 std::vector<std::string>& replaced) {
+    CheckpointDone::Stream done;
+    done.id = stream.id;
+    done.runs = std::move(stream.runs);
+    done.next_run = stream.record.next_run;
+    auto open_run = [&](const dedup::RunState& state) -> Status {
+        auto run = TRY(dedup::Run::open(disk, run_path(stream.dir, state.number), state, true));
+        if (run->memory_bytes() > filter_bytes_left) {
+            run = TRY(dedup::Run::open(disk, run_path(stream.dir, state.number), state, false));
+        } else {
+            filter_bytes_left -= run->memory_bytes();
+        }
+        done.runs.push_back(std::move(run));
+        return {};
+    };
+    bool any = false;
+    for (auto& fresh : stream.fresh) {
+        if (fresh.entries.empty()) continue;
+        if (!any) TRY(disk.make_dirs(stream.dir));
+        any = true;
+        dedup::RunState state{fresh.bucket, done.next_run++, fresh.entries.size()};
+        TRY(dedup::write_run(disk, run_path(stream.dir, state.number), std::move(fresh.entries)));
+        TRY(open_run(state));
+    }
+    std::vector<dedup::RunState> states;
+    for (const auto& run : done.runs)
+        states.push_back(run->state());
+    for (const auto& group : dedup::plan_merges(states)) {
+        std::vector<std::shared_ptr<const dedup::Run>> sources;
+        dedup::RunState merged;
+        merged.number = done.next_run++;
+        for (const auto& member : group) {
+            const auto it = std::find_if(done.runs.begin(), done.runs.end(),
+                                         [&](const auto& run) { return run->state().number == member.number; });
+            CHECK(it != done.runs.end());
+            merged.bucket = (*it)->state().bucket;
+            merged.count += (*it)->state().count;
+            sources.push_back(*it);
+        }
+        TRY(dedup::merge_runs(disk, run_path(stream.dir, merged.number), sources));
+        for (const auto& source : sources) {
+            filter_bytes_left += source->has_filter() ? source->memory_bytes() : 0;
+            replaced.push_back(source->path());
+            std::erase(done.runs, source);
+        }
+        TRY(open_run(merged));
+        any = true;
+    }
+    if (any) TRY(disk.sync_dir(stream.dir));
+    stream.record.runs.clear();
+    for (const auto& run : done.runs)
+        stream.record.runs.push_back(run->state());
+    stream.record.next_run = done.next_run;
+    return done;
+}
+
+}  // namespace
+
+Result<CheckpointDone> run_checkpoint(os::Disk& disk, stream::StateStore& state, CheckpointJob&& job) {
+    CheckpointDone done;
+    done.applied = job.applied;
+    for (const auto& file : job.files)
+        TRY(file->sync());
+    for (const auto& dir : job.dirs)
+        TRY(disk.sync_dir(dir));
+    std::size_t filter_bytes_left = job.filter_bytes_max;
+    for (auto& stream : job.streams) {
+        done.streams.push_back(TRY(write_stream_runs(disk, stream, filter_bytes_left, done.replaced_runs)));
+        job.changes.push_back({object_key('s', stream.id), stream.record.encode()});
+    }
+    job.changes.push_back({std::string(applied_key), job.applied.encode()});
+    TRY(state.commit(job.changes));
+    return done;
+}
+
+}  // namespace weir::apply

@@ -1,0 +1,228 @@
+// Opening a shard at its checkpoint, before the log after it is replayed.
+#include "apply/applier.h"
+#include "apply/detail/state.h"
+#include "apply/tables.h"
+#include "base/check.h"
+#include "base/wire.h"
+#include "sql/statement.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+namespace weir::apply {
+namespace {
+
+Result<ObjectId> id_of_key(std::string_view key) {
+    if (key.size() != 9) return Error{Errc::corrupt, "the state store has a key of the wrong length"};
+    beu64 packed;
+    std::memcpy(&packed, key.data() + 1, sizeof packed);
+    return ObjectId::from_packed(packed);
+}
+
+Error at(Error error, const std::string& where) {
+    error.detail = where + ": " + error.detail;
+    return error;
+}
+
+}  // namespace
+
+Status Applier::recover() {
+    TRY(disk_.make_dirs(options_.dir + "/streams"));
+    const auto applied = TRY(state_.get(applied_key));
+    if (applied) {
+        const auto record = TRY(AppliedRecord::decode(*applied));
+        applied_ = checkpointed_ = record.index;
+        applied_term_ = record.term;
+        last_append_ms_ = record.append_time_ms;
+    }
+    TRY(recover_streams());
+    TRY(recover_views());
+    Status status;
+    TRY(state_.scan("c", [&](std::string_view key, std::string_view value) {
+        auto id = id_of_key(key);
+        auto record = CatalogRecord::decode(value);
+        if (!id || !record) {
+            status = id ? record.error() : id.error();
+            return false;
+        }
+        names_[record.value().name] = id.value();
+        catalog_[id.value()] = std::move(record).value();
+        return true;
+    }));
+    TRY(std::move(status));
+    TRY(remove_unlisted_files());
+    return open_database();
+}
+
+Status Applier::recover_streams() {
+    std::vector<std::pair<ObjectId, StreamRecord>> records;
+    Status status;
+    TRY(state_.scan("s", [&](std::string_view key, std::string_view value) {
+        auto id = id_of_key(key);
+        auto record = StreamRecord::decode(value);
+        if (!id || !record) {
+            status = id ? record.error() : id.error();
+            return false;
+        }
+        records.emplace_back(id.value(), std::move(record).value());
+        return true;
+    }));
+    TRY(std::move(status));
+    // Newest runs get their filters first; what does not fit costs a page read a look-up.
+    std::size_t filter_bytes_left = options_.dedup_memory / 2;
+    for (auto& [id, record] : records) {
+        auto parsed = sql::parse(record.statement);
+        if (!parsed) return at(parsed.error(), "the definition of stream " + record.name + " in the checkpoint");
+        const auto* create = std::get_if<sql::CreateStream>(&parsed.value());
+        if (create == nullptr || static_cast<std::size_t>(create->schema.partitions) != record.partitions.size()) {
+            return Error{Errc::corrupt,
+                         "the checkpoint's record of stream " + record.name + " contradicts its definition"};
+        }
+        auto def = std::make_shared<record::Stream>();
+        def->id = id;
+        def->name = record.name;
+        def->version = record.version;
+        def->schema = create->schema;
+        def->retain_ms = create->retain_ms;
+        def->retain_bytes = create->retain_bytes;
+        def->statement = record.statement;
+        def->created_at_ms = record.created_at_ms;
+
+        auto stream = std::make_unique<Stream>();
+        stream->def = def;
+        stream->dir = stream_dir(options_.dir, id);
+        stream->counters = record.counters;
+        stream->next_run = record.next_run;
+        stream->expired_bucket = record.expired_bucket;
+        stream->changed = false;
+        for (std::size_t p = 0; p < record.partitions.size(); p++) {
+            auto log = log::PartitionLog::open(disk_, partition_dir(options_.dir, id, static_cast<PartitionNo>(p)),
+                                               record.partitions[p], options_.partition);
+            if (!log) return at(log.error(), "partition " + std::to_string(p) + " of stream " + record.name);
+            stream->partitions.push_back(std::move(log).value());
+        }
+        auto dead = log::PartitionLog::open(disk_, partition_dir(options_.dir, id, dead_letter_partition), record.dead,
+                                            options_.partition);
+        if (!dead) return at(dead.error(), "dead letters of stream " + record.name);
+        stream->dead = std::move(dead).value();
+        auto journal = log::Journal::open(disk_, stream->dir + "/journal", record.journal);
+        if (!journal) return at(journal.error(), "journal of stream " + record.name);
+        stream->journal = std::move(journal).value();
+
+        std::sort(record.runs.begin(), record.runs.end(),
+                  [](const auto& a, const auto& b) { return a.number > b.number; });
+        for (const auto& run_state : record.runs) {
+            const auto path = run_path(stream->dir + "/dedup", run_state.number);
+            auto run = dedup::Run::open(disk_, path, run_state, true);
+            if (run && run.value()->memory_bytes() > filter_bytes_left)
+                run = dedup::Run::open(disk_, path, run_state, false);
+            if (!run) return at(run.error(), "dedup index of stream " + record.name);
+            filter_bytes_left -= std::min(filter_bytes_left, run.value()->memory_bytes());
+            stream->runs.push_back(std::move(run).value());
+        }
+        streams_[id] = std::move(stream);
+    }
+    return {};
+}
+
+Status Applier::recover_views() {
+    std::vector<std::pair<ObjectId, ViewRecord>> records;
+    Status status;
+    TRY(state_.scan("v", [&](std::string_view key, std::string_view value) {
+        auto id = id_of_key(key);
+        auto record = ViewRecord::decode(value);
+        if (!id || !record) {
+            status = id ? record.error() : id.error();
+            return false;
+        }
+        records.emplace_back(id.value(), std::move(record).value());
+        return true;
+    }));
+    TRY(std::move(status));
+    for (auto& [id, record] : records) {
+        const auto stream = streams_.find(record.stream);
+        if (stream == streams_.end())
+            return Error{Errc::corrupt, "the checkpoint has view " + record.name + " without its stream"};
+        auto parsed = sql::parse(record.statement);
+        if (!parsed) return at(parsed.error(), "the definition of view " + record.name + " in the checkpoint");
+        const auto* create = std::get_if<sql::CreateView>(&parsed.value());
+        if (create == nullptr)
+            return Error{Errc::corrupt, "the checkpoint's record of view " + record.name + " is not a view"};
+        auto plan = plan_view(*stream->second->def, *create);
+        if (!plan) return at(plan.error(), "the definition of view " + record.name);
+        auto view = std::make_unique<View>();
+        view->id = id;
+        view->stream = record.stream;
+        view->name = record.name;
+        view->statement = record.statement;
+        view->created_at_ms = record.created_at_ms;
+        view->state = record.state;
+        view->plan = std::move(plan).value();
+        view->plan.tumble.groups_max = options_.groups_max;
+        view->changed = false;
+        auto tumble = stream::Tumble::open(stream->second->def->schema, view->plan.tumble, state_, object_key('o', id));
+        if (!tumble) return at(tumble.error(), "state of view " + record.name);
+        view->tumble = std::move(tumble).value();
+        stream->second->views.push_back(view.get());
+        views_[id] = std::move(view);
+    }
+    return {};
+}
+
+// Files in the shard's own folders that no checkpoint lists: what a crash left. Names that are not ours stay.
+Status Applier::remove_unlisted_files() {
+    const auto folders = TRY(disk_.list(options_.dir + "/streams"));
+    std::set<std::string> known;
+    for (const auto& [id, stream] : streams_)
+        known.insert(id.file_text());
+    for (const auto& name : folders) {
+        const auto split = name.find('_');
+        const bool ours = split != std::string::npos && split > 0 && split + 1 < name.size() &&
+                          name.find_first_not_of("0123456789_") == std::string::npos;
+        if (ours && !known.contains(name)) TRY(disk_.remove_tree(options_.dir + "/streams/" + name));
+    }
+    for (const auto& [id, stream] : streams_) {
+        const std::string dir = stream->dir + "/dedup";
+        const auto names = disk_.list(dir);
+        if (!names) continue;  // no run yet
+        std::set<std::string> listed;
+        for (const auto& run : stream->runs)
+            listed.insert(run->path());
+        for (const auto& name : names.value()) {
+            const std::string path = dir + "/" + name;
+            if (name.starts_with("run") && name.ends_with(".dd") && !listed.contains(path)) TRY(disk_.remove(path));
+        }
+    }
+    return {};
+}
+
+Status Applier::open_database() {
+    const std::string path = options_.dir + "/view.db";
+    database_ = TRY(store::Database::open(path, options_.database));
+    TRY(database_->exec(tables_ddl));
+    TRY(database_->exec("PRAGMA user_version = " + std::to_string(tables_version)));
+    auto read = TRY(database_->prepare("SELECT idx FROM _applied"));
+    if (TRY(read->step())) rows_index_ = LogIndex(static_cast<std::uint64_t>(read->column(0).integer));
+    read.reset();
+    if (rows_index_ < checkpointed_) {
+        return Error{
+            Errc::corrupt,
+            path + " stands at index " + std::to_string(rows_index_.value) + ", behind the checkpoint at " +
+                std::to_string(checkpointed_.value) +
+                ": the file was lost or replaced by an older copy. Restore the data directory from a backup, or "
+                "start with a new --data directory and send the events again"};
+    }
+    put_applied_ =
+        TRY(database_->prepare("INSERT INTO _applied VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET idx = excluded.idx, "
+                               "append_time = excluded.append_time"));
+    put_ends_ = TRY(database_->prepare("INSERT OR REPLACE INTO _ends VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+    put_journal_ = TRY(database_->prepare("INSERT OR REPLACE INTO _journals VALUES (?1, ?2)"));
+    put_counters_ = TRY(database_->prepare("INSERT OR REPLACE INTO _counters VALUES (?1, ?2, ?3, ?4, ?5)"));
+    put_view_ = TRY(database_->prepare("INSERT OR REPLACE INTO _views VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+    put_watermark_ = TRY(database_->prepare("INSERT OR REPLACE INTO _watermarks VALUES (?1, ?2, ?3, ?4, ?5)"));
+    visible_ = applied_.value;
+    return {};
+}
+
+}  // namespace weir::apply

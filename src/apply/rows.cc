@@ -1,0 +1,204 @@
+// The row commit: one SQLite transaction with view rows, late rows, log ends, counters and the applied index.
+#include "apply/applier.h"
+#include "apply/detail/state.h"
+#include "apply/tables.h"
+#include "base/check.h"
+
+#include <utility>
+
+namespace weir::apply {
+namespace {
+
+using store::Value;
+
+Value number(std::int64_t v) {
+    return Value::of(v);
+}
+Value number(std::uint64_t v) {
+    return Value::of(static_cast<std::int64_t>(v));
+}
+
+}  // namespace
+
+Status Applier::commit_rows(bool durable) {
+    TRY(flush_logs());
+    // SQLite may hold this index from before a restart, and not durably: a checkpoint must sync it all the same.
+    const bool writes = writes_rows() || (durable && applied_ == rows_index_);
+    if (writes && (unsettled_ || durable || !row_changes_.empty())) {
+        TRY(database_->begin());
+        const auto written = write_rows();
+        if (!written) {
+            database_->rollback();
+            return written;
+        }
+        TRY(database_->commit(durable));
+        counters_.row_commits.fetch_add(1, std::memory_order_relaxed);
+        visible_ = applied_.value;
+    } else if (!writes) {
+        // Replay below SQLite's index: it has these rows. Nothing of this is news to readers, and nobody reads before
+        // recovered_ anyway.
+        for (auto* stream : touched_) {
+            stream->touched = false;
+            stream->touched_partitions.clear();
+        }
+        touched_.clear();
+        visible_ = applied_.value;
+    }
+    unsettled_ = false;
+    if (definitions_changed_ && recovered_) publish_definitions();
+    auto answers = std::move(answers_);
+    answers_.clear();
+    for (auto& [index, list] : answers) {
+        for (auto& [done, status] : list)
+            done(index, std::move(status));
+    }
+    if (recovered_) outputs_.applied(applied_);
+    return {};
+}
+
+Status Applier::write_rows() {
+    for (const auto& change : row_changes_)
+        TRY(change());
+    row_changes_.clear();
+    for (auto* stream : touched_)
+        TRY(write_stream_rows(*stream));
+    touched_.clear();
+    for (const auto& row : late_) {
+        auto& view = *row.view;
+        if (!view.put_late) {
+            view.put_late = TRY(database_->prepare("INSERT OR REPLACE INTO " + store::quote_name(late_table(view.id)) +
+                                                   " VALUES (?1, ?2, ?3, ?4, ?5)"));
+        }
+        view.put_late->bind(1, number(std::int64_t{row.partition}));
+        view.put_late->bind(2, number(row.offset));
+        view.put_late->bind(3, number(row.window_start_ms));
+        view.put_late->bind(4, number(row.event_time_ms));
+        view.put_late->bind(5, Value::of(std::string_view(row.raw)));
+        TRY(view.put_late->step());
+    }
+    late_.clear();
+    late_bytes_ = 0;
+    for (auto& [id, view] : views_) {
+        if (view->touched) TRY(write_view_rows(*view));
+    }
+    put_applied_->bind(1, number(applied_.value));
+    put_applied_->bind(2, number(last_append_ms_ == INT64_MIN ? std::int64_t{0} : last_append_ms_));
+    TRY(put_applied_->step());
+    return {};
+}
+
+Status Applier::write_stream_rows(Stream& stream) {
+    const auto id = stream.def->id.packed();
+    for (const auto p : stream.touched_partitions) {
+        auto& log = stream.partition(p);
+        const auto& segments = log.state().segments;
+        put_ends_->bind(1, number(id));
+        put_ends_->bind(2, number(std::int64_t{p}));
+        put_ends_->bind(3, number(log.start_offset()));
+        put_ends_->bind(4, number(log.end_offset()));
+        put_ends_->bind(5, number(segments.empty() ? std::int64_t{0} : segments.back().base_offset));
+        put_ends_->bind(6, number(segments.empty() ? std::uint64_t{0} : segments.back().log_bytes));
+        put_ends_->bind(7, number(log.bytes()));
+        TRY(put_ends_->step());
+    }
+    stream.touched_partitions.clear();
+    const std::string journal = stream.journal->state().encode();
+    put_journal_->bind(1, number(id));
+    put_journal_->bind(2, Value::of_blob(journal));
+    TRY(put_journal_->step());
+    put_counters_->bind(1, number(id));
+    put_counters_->bind(2, number(stream.counters.stored));
+    put_counters_->bind(3, number(stream.counters.duplicate));
+    put_counters_->bind(4, number(stream.counters.dead_lettered));
+    put_counters_->bind(5, number(stream.counters.refused));
+    TRY(put_counters_->step());
+    stream.touched = false;
+    return {};
+}
+
+Status Applier::write_view_rows(View& view) {
+    view.touched = false;
+    if (view.tumble && view.tumble->has_dirty_rows()) {
+        if (!view.put_row) {
+            std::string names = "_k", values = "?1", updates;
+            for (std::size_t i = 0; i < view.plan.columns.size(); i++) {
+                const std::string column = "c" + std::to_string(i);
+                names += ", " + column;
+                values += ", ?" + std::to_string(i + 2);
+                updates += (i > 0 ? ", " : "") + column + " = excluded." + column;
+            }
+            view.put_row =
+                TRY(database_->prepare("INSERT INTO " + store::quote_name(view_table(view.id)) + "(" + names +
+                                       ") VALUES (" + values + ") ON CONFLICT DO UPDATE SET " + updates));
+        }
+        TRY(view.tumble->take_dirty_rows([&](std::string_view key, const std::vector<Value>& row) -> Status {
+            view.put_row->bind(1, Value::of_blob(key));
+            for (std::size_t i = 0; i < view.plan.columns.size(); i++) {
+                view.put_row->bind(static_cast<int>(i) + 2, row.at(view.plan.columns[i].slot));
+            }
+            TRY(view.put_row->step());
+            counters_.rows.fetch_add(1, std::memory_order_relaxed);
+            return {};
+        }));
+    }
+    if (view.tumble) {
+        const auto counts = view.tumble->counts();
+        put_view_->bind(1, number(view.id.packed()));
+        put_view_->bind(2, number(view.tumble->groups_created()));
+        put_view_->bind(3, number(counts.seen));
+        put_view_->bind(4, number(counts.filtered));
+        put_view_->bind(5, number(counts.windowed));
+        put_view_->bind(6, number(counts.late));
+        put_view_->bind(7, number(view.tumble->open_groups()));
+        TRY(put_view_->step());
+        const auto& partitions = view.tumble->partitions();
+        for (std::size_t p = 0; p < partitions.size(); p++) {
+            put_watermark_->bind(1, number(view.id.packed()));
+            put_watermark_->bind(2, number(static_cast<std::int64_t>(p)));
+            const std::int64_t watermark_ms = view.tumble->watermark_ms(static_cast<PartitionNo>(p));
+            put_watermark_->bind(3, watermark_ms == INT64_MIN ? Value::null() : number(watermark_ms));
+            put_watermark_->bind(4, partitions[p].any ? number(partitions[p].max_event_time_ms) : Value::null());
+            put_watermark_->bind(5, number(std::int64_t{0}));
+            TRY(put_watermark_->step());
+        }
+    }
+    if (view.state_changed) {
+        view.state_changed = false;
+        auto update = TRY(database_->prepare("UPDATE _objects SET state = ?2 WHERE id = ?1"));
+        update->bind(1, number(view.id.packed()));
+        update->bind(2, Value::of(std::string_view(view.state)));
+        TRY(update->step());
+    }
+    return {};
+}
+
+Result<std::string> Applier::digest() {
+    TRY(commit_rows(false));
+    std::string all;
+    auto add_table = [&](const std::string& sql) -> Status {
+        auto rows = TRY(database_->prepare(sql));
+        all += sql + "\n";
+        while (TRY(rows->step())) {
+            for (int c = 0; c < rows->columns(); c++) {
+                const auto value = rows->column(c);
+                all += std::to_string(static_cast<int>(value.type)) + ":" + std::to_string(value.integer) + ":" +
+                       std::to_string(value.real) + ":" + std::string(value.text) + "|";
+            }
+            all += "\n";
+        }
+        return {};
+    };
+    TRY(add_table("SELECT idx, append_time FROM _applied"));
+    TRY(add_table("SELECT * FROM _objects ORDER BY id"));
+    TRY(add_table("SELECT * FROM _ends ORDER BY stream, partition"));
+    TRY(add_table("SELECT * FROM _counters ORDER BY stream"));
+    TRY(add_table("SELECT * FROM _views ORDER BY view"));
+    TRY(add_table("SELECT * FROM _watermarks ORDER BY view, partition"));
+    for (const auto& [id, view] : views_) {
+        TRY(add_table("SELECT * FROM " + store::quote_name(view_table(id)) + " ORDER BY _k"));
+        TRY(add_table("SELECT * FROM " + store::quote_name(late_table(id)) + " ORDER BY 1, 2, 3"));
+    }
+    return all;
+}
+
+}  // namespace weir::apply

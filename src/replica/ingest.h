@@ -1,0 +1,58 @@
+// What a door hands to a shard, and what it gets back.
+#pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "record/json.h"
+#include "record/stream.h"
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::replica {
+
+struct DuplicateOf {
+    std::uint32_t index = 0;  // of the event in the request
+    PartitionNo partition = 0;
+    std::int64_t offset = 0;  // of the first one
+};
+
+struct PartitionRange {
+    PartitionNo partition = 0;
+    std::int64_t base_offset = 0;
+    std::uint32_t count = 0;
+};
+
+struct IngestError {
+    std::uint32_t index = 0;
+    record::Reject reason = record::Reject::none;
+    std::string message;
+};
+
+// How a request ended. `status` in error: nothing was stored (overloaded, disk_full, not_found, recovering,
+// shutting_down) or the fate is unknown (timed_out).
+struct IngestOutcome {
+    Status status;
+    std::uint32_t accepted = 0;
+    std::uint32_t duplicates = 0;
+    std::uint32_t rejected = 0;             // dead-lettered or refused
+    std::vector<IngestError> errors;        // the first limits::answer_list_max
+    std::vector<DuplicateOf> duplicate_of;  // likewise
+    bool errors_truncated = false, duplicate_of_truncated = false;
+    std::vector<PartitionRange> partitions;  // of the accepted
+    ShardId shard;
+    LogIndex applied_index;  // wait for this index to read your own write
+};
+
+struct IngestRequest {
+    record::StreamPtr stream;  // as validated; admission answers `conflict` when it is no longer current
+    std::string body;          // what the slices of `events` point into
+    std::unique_ptr<record::DecodedEvents> events;  // columns travel on to the apply thread
+    std::string content_type;                       // kept with dead letters
+    std::function<void(IngestOutcome&&)> done;      // exactly once, on a thread of the shard: must only hand over
+};
+
+}  // namespace weir::replica

@@ -1,0 +1,371 @@
+// The applier on a simulated disk: entries in, tables and files out; crashes between.
+#include "apply/applier.h"
+
+#include "apply/tables.h"
+#include "os/clock.h"
+#include "os/real_disk.h"
+#include "os/sim_disk.h"
+#include "record/batch.h"
+#include "record/json.h"
+#include "support/temp_dir.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::apply {
+namespace {
+
+constexpr const char* stream_sql =
+    "CREATE STREAM s (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h) PARTITIONS 2";
+constexpr const char* view_sql =
+    "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c, sum(n) AS total FROM TUMBLE(s, 1m) GROUP BY "
+    "window_start "
+    "LATENESS 0s EMIT CHANGES";
+
+// One shard in a temporary folder; SQLite and segments real, the state store in memory and kept over restarts.
+struct Bench {
+    test::TempDir dir;
+    std::unique_ptr<os::Disk> disk = os::make_real_disk();
+    os::SimClock clock;
+    std::unique_ptr<stream::StateStore> state = stream::make_memory_store();
+    std::unique_ptr<Applier> applier;
+    std::shared_ptr<const Definitions> definitions;
+    std::vector<StreamFacts> recovered;
+    std::vector<StreamFacts> defined;
+    std::vector<ObjectId> dropped;
+    std::vector<CheckpointJob> jobs;
+    std::vector<LogIndex> checkpointed;
+    std::vector<std::string> entries;  // bytes by index - 1
+    std::vector<Status> answers;
+
+    Bench() { open(); }
+    void open(LogIndex last_at_start = {}) {
+        applier.reset();
+        ApplyOptions options;
+        options.dir = dir.path() + "/shard";
+        options.wal_dir = dir.path() + "/wal";
+        options.partition.segment_bytes = 4096;
+        options.partition.index_interval = 256;
+        options.last_at_start = last_at_start;
+        options.unlink_after_us = 1'000'000;
+        auto opened = Applier::open(
+            options, *disk, clock, *state,
+            {[this](auto d) { definitions = std::move(d); }, [this](auto&& f) { recovered = std::move(f); },
+             [this](auto&& f) { defined.push_back(std::move(f)); }, [this](auto id) { dropped.push_back(id); },
+             [](auto) {}, [] {}, [](auto&&, auto) {}, [this](auto i, auto) { checkpointed.push_back(i); },
+             [this](auto&& job) { jobs.push_back(std::move(job)); }});
+        REQUIRE(opened.has_value());
+        applier = std::move(opened).value();
+    }
+    Status apply_bytes(std::uint64_t index, const std::string& bytes, bool with_answer) {
+        auto decoded = log::decode_entry(bytes);
+        REQUIRE(decoded.has_value());
+        auto buffer = std::make_shared<log::EntryBuffer>();
+        buffer->append_time_ms = decoded.value().append_time_ms;
+        for (const auto& section : decoded.value().sections) {
+            log::EntryBuffer::Part part;
+            part.head = static_cast<std::uint32_t>(buffer->owned.size());
+            if (const auto* batch = std::get_if<log::BatchSection>(&section)) {
+                part.is_batch = true;
+                buffer->owned.push_back(log::encode_batch_head(*batch));
+                part.batch = static_cast<std::uint32_t>(buffer->owned.size());
+                buffer->owned.emplace_back(batch->batch);
+            } else {
+                buffer->owned.push_back(log::encode_section(section));
+            }
+            buffer->parts.push_back(std::move(part));
+        }
+        log::Committed entry;
+        entry.index = LogIndex(index);
+        entry.term = Term(1);
+        entry.buffer = std::move(buffer);
+        if (with_answer)
+            entry.done.push_back([this](LogIndex, Status status) { answers.push_back(std::move(status)); });
+        return applier->apply(std::move(entry));
+    }
+    Status add(const std::vector<log::Section>& sections, bool with_answer = false) {
+        std::string bytes = log::encode_entry_head(1'700'000'000'000 + static_cast<std::int64_t>(entries.size()) * 1000,
+                                                   static_cast<std::uint32_t>(sections.size()));
+        for (const auto& section : sections)
+            bytes += log::encode_section(section);
+        entries.push_back(bytes);
+        return apply_bytes(entries.size(), bytes, with_answer);
+    }
+    void settle() { REQUIRE(applier->settle(true).has_value()); }
+    void checkpoint() {
+        applier->want_checkpoint();
+        settle();
+        REQUIRE(jobs.size() == 1);
+        auto done = run_checkpoint(*disk, *state, std::move(jobs[0]));
+        jobs.clear();
+        REQUIRE(done.has_value());
+        applier->checkpoint_done(std::move(done).value());
+    }
+    ObjectId make(log::ObjectKind kind, const char* name, const char* sql, ObjectId stream = {}) {
+        REQUIRE(add({log::CatalogPut{kind, name, sql}}, true).has_value());
+        const ObjectId id{ShardId(0), LogIndex(entries.size())};
+        if (kind == log::ObjectKind::stream)
+            REQUIRE(add({log::DefineStream{id, 1, name, sql}}, true).has_value());
+        else
+            REQUIRE(add({log::DefineView{id, stream, name, sql}}, true).has_value());
+        settle();
+        return id;
+    }
+    // A batch of events n0..n0+count-1, one second apart, in partition p.
+    std::string batch_bytes;
+    log::BatchSection batch(ObjectId stream, PartitionNo p, std::int64_t base, int count, std::int64_t first_ms) {
+        record::BatchBuilder builder;
+        log::BatchSection section;
+        for (int i = 0; i < count; i++) {
+            const std::int64_t at = first_ms + i * 1000;
+            const std::string id = std::to_string(p) + "-" + std::to_string(base + i);
+            builder.add(at, std::nullopt, "{\"id\":\"" + id + "\",\"n\":1,\"ts\":" + std::to_string(at) + "}");
+            section.fingerprints.push_back(
+                {static_cast<std::uint64_t>(base + i), static_cast<std::uint64_t>(p) * 2 + 1});
+        }
+        section.stream = stream;
+        section.version = 1;
+        section.partition = p;
+        section.count = static_cast<std::uint32_t>(count);
+        section.base_offset = base;
+        section.min_time_ms = builder.min_timestamp_ms();
+        section.max_time_ms = builder.max_timestamp_ms();
+        batch_bytes = std::string(builder.finish(base, 1));
+        section.batch = batch_bytes;
+        return section;
+    }
+    std::string digest() {
+        auto text = applier->digest();
+        REQUIRE(text.has_value());
+        return text.value();
+    }
+};
+
+constexpr std::int64_t t0 = 1'700'000'040'000;  // a whole minute
+
+}  // namespace
+
+TEST_CASE("apply: a name is taken once; the id is the entry's; an answer comes after the rows are visible") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    REQUIRE(b.answers.size() == 2);
+    CHECK(b.answers[0].has_value());
+    REQUIRE(b.add({log::CatalogPut{log::ObjectKind::view, "s", view_sql}}, true).has_value());
+    CHECK(b.answers.size() == 2);
+    b.settle();
+    REQUIRE(b.answers.size() == 3);
+    CHECK(b.answers[2].error().code == Errc::already_exists);
+    REQUIRE(b.definitions != nullptr);
+    REQUIRE(b.definitions->streams.size() == 1);
+    CHECK(b.definitions->streams[0]->id == id);
+    CHECK(b.defined.size() == 1);
+}
+
+TEST_CASE("apply: a definition proposed twice, as after a crash, is applied once") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    REQUIRE(b.add({b.batch(id, 0, 0, 5, t0)}).has_value());
+    REQUIRE(b.add({log::DefineStream{id, 1, "s", stream_sql}}).has_value());
+    REQUIRE(b.add({b.batch(id, 0, 5, 5, t0)}).has_value());
+    b.settle();
+    CHECK(b.digest().find("1:10:") != std::string::npos);
+}
+
+TEST_CASE("apply: a catalog entry without its definition is told as loose, until it is defined or dropped") {
+    Bench b;
+    b.settle();
+    REQUIRE(b.add({log::CatalogPut{log::ObjectKind::stream, "s", stream_sql}}).has_value());
+    b.settle();
+    REQUIRE(b.definitions->loose.size() == 1);
+    CHECK_FALSE(b.definitions->loose[0].dropping);
+    const ObjectId id{ShardId(0), LogIndex(1)};
+    REQUIRE(b.add({log::DefineStream{id, 1, "s", stream_sql}}).has_value());
+    b.settle();
+    CHECK(b.definitions->loose.empty());
+    REQUIRE(b.add({log::DropStream{id}}).has_value());
+    b.settle();
+    REQUIRE(b.definitions->loose.size() == 1);
+    CHECK(b.definitions->loose[0].dropping);  // the other half of a DROP is missing
+    REQUIRE(b.add({log::CatalogDrop{id}}).has_value());
+    b.settle();
+    CHECK(b.definitions->loose.empty());
+    CHECK(b.dropped.size() == 1);
+}
+
+TEST_CASE("apply: a view over events that are there has the rows of one from the start") {
+    auto run = [](bool view_first) {
+        Bench b;
+        b.settle();
+        const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+        if (view_first) b.make(log::ObjectKind::view, "v", view_sql, id);
+        REQUIRE(b.add({b.batch(id, 0, 0, 100, t0)}).has_value());
+        REQUIRE(b.add({b.batch(id, 1, 0, 100, t0 - 3'600'000)}).has_value());
+        REQUIRE(b.add({b.batch(id, 0, 100, 50, t0 - 1'800'000)}).has_value());  // late by its own partition
+        if (!view_first) b.make(log::ObjectKind::view, "v", view_sql, id);
+        b.settle();
+        const auto text = b.digest();
+        // The rows of the view and of its late table, which hold no ids.
+        return text.substr(text.find("SELECT * FROM \"v"))
+            .substr(text.substr(text.find("SELECT * FROM \"v")).find('\n'));
+    };
+    auto strip = [](std::string text) {
+        const auto at = text.find("SELECT * FROM \"l");
+        const auto end = text.find('\n', at);
+        return text.erase(at, end - at);
+    };
+    const auto first = strip(run(true)), later = strip(run(false));
+    CHECK(first == later);
+    CHECK(first.find("1:60:") != std::string::npos);
+}
+
+TEST_CASE("apply: replay is silent: from any checkpoint and any row commit the tables come out the same") {
+    for (int checkpoint_after : {1, 3, 5, 8, 100}) {
+        for (int crash_after : {6, 9, 12}) {
+            Bench b;
+            b.settle();
+            const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);    // entries 1, 2
+            const auto view = b.make(log::ObjectKind::view, "v", view_sql, id);  // entries 3, 4
+            (void)view;
+            std::vector<std::string> batches;
+            auto feed = [&](int i) {
+                auto section = b.batch(id, i % 2, (i / 2) * 20, 20, t0 + i * 30'000 - (i % 5) * 100'000);
+                return std::vector<log::Section>{section, log::CountsSection{id, 1, 0}};
+            };
+            if (checkpoint_after == 1) b.checkpoint();
+            for (int i = 0; i < crash_after; i++) {
+                REQUIRE(b.add(feed(i)).has_value());
+                if (i % 2 == 0) b.settle();
+                if (i + 1 == checkpoint_after) b.checkpoint();
+            }
+            b.settle();
+            const auto before = b.digest();
+            // The process dies; the log is replayed from the checkpoint on (and from the start where there was none).
+            b.open(LogIndex(b.entries.size()));
+            CHECK_FALSE(b.applier->recovered());
+            for (std::uint64_t index = 1; index <= b.entries.size(); index++) {
+                REQUIRE(b.apply_bytes(index, b.entries[index - 1], false).has_value());
+            }
+            b.settle();
+            CHECK(b.applier->recovered());
+            CHECK(b.digest() == before);
+            // And goes on as if nothing had happened.
+            for (int i = crash_after; i < crash_after + 4; i++)
+                REQUIRE(b.add(feed(i)).has_value());
+            b.settle();
+            CHECK(b.digest() != before);
+        }
+    }
+}
+
+TEST_CASE("apply: admission learns the ends, the runs and the ids that the runs lack") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    REQUIRE(b.add({b.batch(id, 0, 0, 10, t0)}).has_value());
+    b.checkpoint();
+    REQUIRE(b.add({b.batch(id, 1, 0, 7, t0)}).has_value());
+    b.settle();
+    b.open(LogIndex(b.entries.size()));
+    for (std::uint64_t index = 1; index <= b.entries.size(); index++)
+        REQUIRE(b.apply_bytes(index, b.entries[index - 1], false).has_value());
+    b.settle();
+    REQUIRE(b.recovered.size() == 1);
+    CHECK(b.recovered[0].end_offsets == std::vector<std::int64_t>{10, 7});
+    CHECK(b.recovered[0].recent.size() == 7);
+    REQUIRE(b.recovered[0].runs.size() == 1);
+    CHECK(b.recovered[0].runs[0]->find({3, 1}).value()->offset() == 3);
+}
+
+TEST_CASE("apply: retention moves the log start at once and unlinks after the next checkpoint and the longest read") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    for (int i = 0; i < 40; i++)
+        REQUIRE(b.add({b.batch(id, 0, i * 20, 20, t0)}).has_value());
+    b.checkpoint();
+    const auto dir = partition_dir(b.dir.path() + "/shard", id, 0);
+    const auto before = b.disk->list(dir).value().size();
+    REQUIRE(b.add({log::Retain{id, 1'700'000'000'000 + 20 * 1000, -1, INT64_MIN}}).has_value());
+    b.settle();
+    CHECK(b.disk->list(dir).value().size() == before);
+    b.clock.advance_ms(10'000);
+    b.settle();
+    CHECK(b.disk->list(dir).value().size() == before);  // no checkpoint knows of it yet
+    b.checkpoint();
+    b.clock.advance_ms(10'000);
+    b.settle();
+    CHECK(b.disk->list(dir).value().size() < before);
+    b.open();
+    b.settle();
+    CHECK(b.recovered.at(0).end_offsets[0] == 800);
+}
+
+TEST_CASE("apply: files that no checkpoint lists go at the start, foreign ones stay") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    b.checkpoint();
+    const std::string streams = b.dir.path() + "/shard/streams";
+    REQUIRE(b.disk->make_dirs(streams + "/0_99/p0").has_value());
+    REQUIRE(b.disk->make_dirs(streams + "/mine").has_value());
+    REQUIRE(b.disk->make_dirs(stream_dir(b.dir.path() + "/shard", id) + "/dedup").has_value());
+    REQUIRE(os::replace_file(*b.disk, stream_dir(b.dir.path() + "/shard", id) + "/dedup/run77.dd", "x").has_value());
+    b.open();
+    b.settle();
+    const auto names = b.disk->list(streams).value();
+    CHECK(names == std::vector<std::string>{id.file_text(), "mine"});
+    CHECK(b.disk->list(stream_dir(b.dir.path() + "/shard", id) + "/dedup").value().empty());
+}
+
+TEST_CASE("apply: SQLite behind the checkpoint is corruption, said with what to do") {
+    Bench b;
+    b.settle();
+    b.make(log::ObjectKind::stream, "s", stream_sql);
+    b.checkpoint();
+    b.applier.reset();
+    for (const char* name : {"/shard/view.db", "/shard/view.db-wal", "/shard/view.db-shm"})
+        (void)b.disk->remove(b.dir.path() + name);
+    ApplyOptions options;
+    options.dir = b.dir.path() + "/shard";
+    auto opened = Applier::open(options, *b.disk, b.clock, *b.state,
+                                {[](auto) {}, [](auto&&) {}, [](auto&&) {}, [](auto) {}, [](auto) {}, [] {},
+                                 [](auto&&, auto) {}, [](auto, auto) {}, [](auto&&) {}});
+    REQUIRE_FALSE(opened.has_value());
+    CHECK(opened.error().code == Errc::corrupt);
+    CHECK(opened.error().detail.find("backup") != std::string::npos);
+}
+
+TEST_CASE("apply: a stream that a view needs is not dropped; afterwards its folder goes") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    const auto view = b.make(log::ObjectKind::view, "v", view_sql, id);
+    b.answers.clear();
+    REQUIRE(b.add({log::DropStream{id}}, true).has_value());
+    b.settle();
+    REQUIRE(b.answers.size() == 1);
+    CHECK(b.answers[0].error().code == Errc::conflict);
+    REQUIRE(b.add({log::DropView{view}}, true).has_value());
+    REQUIRE(b.add({log::DropStream{id}}, true).has_value());
+    b.settle();
+    b.checkpoint();
+    b.clock.advance_ms(5000);
+    b.settle();
+    CHECK(b.disk->list(b.dir.path() + "/shard/streams").value().empty());
+    std::size_t left = 0;
+    REQUIRE(b.state
+                ->scan("",
+                       [&](std::string_view key, std::string_view) {
+                           left += key != applied_key && key[0] != 'c' ? 1 : 0;
+                           return true;
+                       })
+                .has_value());
+    CHECK(left == 0);
+}
+
+}  // namespace weir::apply

@@ -1,0 +1,367 @@
+#include "replica/admission.h"
+
+#include "base/limits.h"
+#include "log/entry.h"
+#include "os/clock.h"
+#include "record/json.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::replica {
+namespace {
+
+record::StreamPtr a_stream(std::int32_t partitions = 2, record::OnError on_error = record::OnError::dead_letter,
+                           bool dedup = true) {
+    auto stream = std::make_shared<record::Stream>();
+    stream->id = {ShardId(0), LogIndex(3)};
+    stream->name = "s";
+    record::Column id;
+    id.name = "id";
+    id.path = {{"id", -1}};
+    id.path_text = "$.id";
+    stream->schema.columns = {id};
+    if (dedup) {
+        stream->schema.dedup_key = {0};
+        stream->schema.dedup_within_ms = 3'600'000;
+    }
+    stream->schema.partitions = partitions;
+    stream->schema.on_error = on_error;
+    return stream;
+}
+
+// Admission with everything around it played by the test.
+struct Bench {
+    os::SimClock clock;
+    std::vector<Proposal> proposals;
+    std::vector<std::pair<LogIndex, Waiter>> waits;
+    Admission admission{{},
+                        clock,
+                        {[this](Proposal&& p) { proposals.push_back(std::move(p)); },
+                         [this](LogIndex i, Waiter&& w) { waits.emplace_back(i, std::move(w)); }}};
+    record::StreamPtr stream;
+    std::vector<IngestOutcome> outcomes;
+
+    explicit Bench(record::StreamPtr s = a_stream()) : stream(std::move(s)) {
+        admission.on_message(message::Leading{LogIndex(10), Term(4), LogIndex(9)});
+        message::Recovered recovered;
+        StreamAdmission facts;
+        facts.stream = stream;
+        facts.end_offsets.assign(static_cast<std::size_t>(stream->schema.partitions), 100);
+        recovered.streams.push_back(std::move(facts));
+        admission.on_message(std::move(recovered));
+        admission.on_message(message::CommittedUpTo{LogIndex(9)});
+        (void)admission.step();
+    }
+
+    IngestRequest request(const std::string& body) {
+        IngestRequest r;
+        r.stream = stream;
+        r.body = body;
+        r.body.reserve(r.body.size() + record::JsonDecoder::padding_bytes);
+        r.events = std::make_unique<record::DecodedEvents>();
+        record::JsonDecoder decoder;
+        decoder.decode(stream->schema, record::BodyShape::ndjson, r.body, clock.wall, {1}, nullptr, *r.events);
+        r.done = [this](IngestOutcome&& o) { outcomes.push_back(std::move(o)); };
+        return r;
+    }
+    void send(const std::string& body) { admission.on_message(request(body)); }
+    void commit(std::size_t proposal) {
+        auto& p = proposals.at(proposal);
+        for (auto& w : p.waiters)
+            w.done(std::move(w.outcome));
+        admission.on_message(message::CommittedUpTo{p.index});
+        (void)admission.step();
+    }
+    log::Entry entry(std::size_t proposal) {
+        auto decoded = log::decode_entry(*proposals.at(proposal).buffer);
+        REQUIRE(decoded.has_value());
+        return std::move(decoded).value();
+    }
+};
+
+std::uint64_t records_in(const log::Entry& entry, PartitionNo dead_or_live) {
+    std::uint64_t n = 0;
+    for (const auto& section : entry.sections) {
+        const auto* batch = std::get_if<log::BatchSection>(&section);
+        if (batch != nullptr && (batch->partition == dead_letter_partition) == (dead_or_live == dead_letter_partition))
+            n += batch->count;
+    }
+    return n;
+}
+
+}  // namespace
+
+TEST_CASE("admission: what comes while an entry is in flight becomes the next entry") {
+    Bench b;
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    CHECK(b.proposals[0].index == LogIndex(10));
+    for (int i = 0; i < 50; i++)
+        b.send("{\"id\":\"x" + std::to_string(i) + "\"}");
+    (void)b.admission.step();
+    CHECK(b.proposals.size() == 1);  // small ones wait for the flush
+    CHECK(b.outcomes.empty());       // nothing is acknowledged before it is committed
+    b.commit(0);
+    REQUIRE(b.proposals.size() == 2);
+    CHECK(b.proposals[1].waiters.size() == 50);
+    CHECK(records_in(b.entry(1), 0) == 50);
+    REQUIRE(b.outcomes.size() == 1);
+    CHECK(b.outcomes[0].accepted == 1);
+    CHECK(b.outcomes[0].applied_index == LogIndex(10));
+}
+
+TEST_CASE("admission: offsets are dense and continue from the log's end") {
+    Bench b;
+    b.send("{\"id\":\"a\"}\n{\"id\":\"b\"}\n{\"id\":\"c\"}\n{\"id\":\"d\"}");
+    (void)b.admission.step();
+    b.commit(0);
+    std::uint32_t count = 0;
+    for (const auto& range : b.outcomes.at(0).partitions) {
+        CHECK(range.base_offset == 100);
+        count += range.count;
+    }
+    CHECK(count == 4);
+    for (const auto& section : b.entry(0).sections) {
+        const auto& batch = std::get<log::BatchSection>(section);
+        CHECK(batch.base_offset == 100);
+        CHECK(batch.fingerprints.size() == batch.count);
+        CHECK(batch.version == 1);
+    }
+}
+
+TEST_CASE("admission: a duplicate within a request, within an entry and of the committed log names the first one") {
+    Bench b;
+    b.send("{\"id\":\"a\"}\n{\"id\":\"a\"}");
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    CHECK(records_in(b.entry(0), 0) == 1);
+    b.commit(0);
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    REQUIRE(b.outcomes.size() == 3);
+    const auto first = b.outcomes[0].partitions.at(0);
+    CHECK(b.outcomes[0].duplicate_of.at(0).index == 1);
+    for (const auto& outcome : b.outcomes) {
+        CHECK(outcome.duplicates == 1);
+        CHECK(outcome.duplicate_of.at(0).partition == first.partition);
+        CHECK(outcome.duplicate_of.at(0).offset == first.base_offset);
+    }
+}
+
+TEST_CASE("admission: a duplicate of an event in flight waits for the first one's fate") {
+    Bench b;
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    CHECK(b.outcomes.empty());
+    REQUIRE(b.waits.size() == 1);
+    CHECK(b.waits[0].first == b.proposals[0].index);
+    CHECK(b.waits[0].second.outcome.duplicates == 1);
+}
+
+TEST_CASE("admission: the counts of duplicates become an entry within a second") {
+    Bench b;
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    b.commit(0);
+    b.send(R"({"id":"a"})");
+    (void)b.admission.step();
+    CHECK(b.proposals.size() == 1);
+    b.clock.advance_ms(1001);
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 2);
+    const auto entry = b.entry(1);
+    REQUIRE(entry.sections.size() == 1);
+    CHECK(std::get<log::CountsSection>(entry.sections[0]).duplicate == 1);
+    b.commit(1);
+    b.clock.advance_ms(5000);
+    (void)b.admission.step();
+    CHECK(b.proposals.size() == 2);  // and none while there is nothing to count
+}
+
+TEST_CASE("admission: dead letters travel as records of partition -1 of the same entry, bytes unchanged") {
+    Bench b;
+    b.send("{\"id\":\"a\"}\n{broken \xff\n[1]\n{\"id\":null}");
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    const auto entry = b.entry(0);
+    CHECK(records_in(entry, 0) == 1);
+    CHECK(records_in(entry, dead_letter_partition) == 3);
+    for (const auto& section : entry.sections) {
+        const auto& batch = std::get<log::BatchSection>(section);
+        if (batch.partition != dead_letter_partition) continue;
+        auto view = record::read_batch(batch.batch);
+        REQUIRE(view.has_value());
+        auto records = record::RecordIterator::open(view.value(), 1 << 20);
+        REQUIRE(records.has_value());
+        record::Record r;
+        REQUIRE(records.value().next(r).value());
+        CHECK(r.value == "{broken \xff");
+        auto headers = record::read_headers(r.headers);
+        REQUIRE(headers.has_value());
+        CHECK(headers.value().at(0).value == "malformed_json");
+    }
+    b.commit(0);
+    CHECK(b.outcomes.at(0).rejected == 3);
+    CHECK(b.outcomes.at(0).errors.at(1).reason == record::Reject::not_an_object);
+}
+
+TEST_CASE("admission: ON ERROR REJECT counts and keeps nothing") {
+    Bench b(a_stream(1, record::OnError::reject));
+    b.send("[1]");
+    (void)b.admission.step();
+    CHECK(b.proposals.empty());
+    REQUIRE(b.outcomes.size() == 1);
+    CHECK(b.outcomes[0].rejected == 1);
+    b.clock.advance_ms(1001);
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    CHECK(std::get<log::CountsSection>(b.entry(0).sections.at(0)).refused == 1);
+}
+
+TEST_CASE("admission: without BY and DEDUP KEY a batch goes to one partition, the next to the next") {
+    Bench b(a_stream(3, record::OnError::dead_letter, false));
+    std::vector<PartitionNo> used;
+    for (int i = 0; i < 6; i++) {
+        b.send("{\"id\":\"a\"}\n{\"id\":\"b\"}");
+        (void)b.admission.step();
+        b.commit(b.proposals.size() - 1);
+        REQUIRE(b.outcomes.back().partitions.size() == 1);
+        CHECK(b.outcomes.back().partitions[0].count == 2);
+        used.push_back(b.outcomes.back().partitions[0].partition);
+    }
+    CHECK(used == std::vector<PartitionNo>{0, 1, 2, 0, 1, 2});
+}
+
+TEST_CASE("admission: a catalog entry stands alone, because its index becomes an id") {
+    Bench b;
+    message::Control put;
+    put.section = log::encode_section(log::CatalogPut{log::ObjectKind::stream, "t", "CREATE"});
+    put.alone = true;
+    put.applied = [](LogIndex, const Status&) {};
+    b.send(R"({"id":"a"})");
+    b.admission.on_message(std::move(put));
+    (void)b.admission.step();
+    b.send(R"({"id":"b"})");
+    (void)b.admission.step();
+    while (b.proposals.size() < 3)
+        b.commit(b.proposals.size() - 1);
+    std::size_t alone = 0;
+    for (std::size_t i = 0; i < b.proposals.size(); i++) {
+        const auto entry = b.entry(i);
+        for (const auto& section : entry.sections) {
+            if (std::holds_alternative<log::CatalogPut>(section)) {
+                alone++;
+                CHECK(entry.sections.size() == 1);
+                CHECK(b.proposals[i].controls.size() == 1);
+            }
+        }
+    }
+    CHECK(alone == 1);
+}
+
+TEST_CASE("admission: a dropped stream, a changed definition, a full disk and a stop refuse and store nothing") {
+    auto refused = [](Bench& b, Errc want) {
+        (void)b.admission.step();
+        REQUIRE(b.outcomes.size() == 1);
+        REQUIRE_FALSE(b.outcomes[0].status.has_value());
+        CHECK(b.outcomes[0].status.error().code == want);
+        CHECK(b.proposals.empty());
+        b.outcomes.clear();
+    };
+    Bench gone;
+    gone.admission.on_message(message::StreamDropped{gone.stream->id});
+    gone.send(R"({"id":"a"})");
+    refused(gone, Errc::not_found);
+
+    Bench changed;
+    auto newer = std::make_shared<record::Stream>(*changed.stream);
+    newer->version = 2;
+    auto request = changed.request(R"({"id":"a"})");
+    request.stream = newer;
+    changed.admission.on_message(std::move(request));
+    refused(changed, Errc::conflict);
+
+    Bench full;
+    full.admission.on_message(message::DiskState{true});
+    full.send(R"({"id":"a"})");
+    refused(full, Errc::disk_full);
+    full.admission.on_message(message::DiskState{false});
+    full.send(R"({"id":"a"})");
+    (void)full.admission.step();
+    CHECK(full.proposals.size() == 1);
+
+    Bench stopped;
+    stopped.admission.on_message(message::Stop{});
+    stopped.send(R"({"id":"a"})");
+    refused(stopped, Errc::shutting_down);
+    CHECK_FALSE(stopped.admission.ready());
+}
+
+TEST_CASE("admission: proposals wait while apply is more than apply_lag_bytes behind") {
+    Bench b;
+    AdmissionOptions options;
+    options.apply_lag_bytes = 1000;
+    std::vector<Proposal> proposals;
+    Admission admission(options, b.clock,
+                        {[&](Proposal&& p) { proposals.push_back(std::move(p)); }, [](LogIndex, Waiter&&) {}});
+    admission.on_message(message::Leading{LogIndex(1), Term(1), LogIndex(0)});
+    message::Recovered recovered;
+    StreamAdmission facts;
+    facts.stream = b.stream;
+    facts.end_offsets = {0, 0};
+    recovered.streams.push_back(std::move(facts));
+    admission.on_message(std::move(recovered));
+    for (int i = 0; i < 20; i++) {
+        admission.on_message(b.request("{\"id\":\"" + std::string(200, static_cast<char>('a' + i)) + "\"}"));
+        (void)admission.step();
+        if (!proposals.empty()) admission.on_message(message::CommittedUpTo{proposals.back().index});
+    }
+    (void)admission.step();
+    const auto before = proposals.size();
+    CHECK(before < 10);
+    admission.on_message(message::AppliedUpTo{proposals.back().index});
+    (void)admission.step();
+    CHECK(proposals.size() > before);
+}
+
+TEST_CASE(
+    "admission: what is older than RETAIN and WITHIN becomes a Retain entry, and not while the clock is in doubt") {
+    Bench b;
+    message::RunsAdopted adopted;
+    adopted.stream = b.stream->id;
+    adopted.oldest_append_ms = b.clock.wall - 8LL * 86'400'000;
+    adopted.oldest_bucket = dedup::bucket_of(b.clock.wall - 10'000'000, b.stream->schema.dedup_within_ms);
+    b.admission.on_message(std::move(adopted));
+    b.clock.wall += AppendClock::far_ms * 2;  // an hour off: expiry waits
+    b.clock.mono_us += 11'000'000;
+    (void)b.admission.append_clock();
+    b.send(R"({"id":"tick"})");
+    (void)b.admission.step();
+    (void)b.admission.step();
+    b.clock.wall -= AppendClock::far_ms * 2;
+    b.clock.mono_us += 11'000'000;
+    b.clock.wall += 22'000;
+    if (!b.proposals.empty()) b.commit(0);
+    (void)b.admission.step();
+    bool retained = false;
+    for (std::size_t i = 0; i < b.proposals.size(); i++) {
+        for (const auto& section : b.entry(i).sections) {
+            if (const auto* retain = std::get_if<log::Retain>(&section)) {
+                retained = true;
+                CHECK(retain->appended_before_ms > b.clock.wall - 8LL * 86'400'000);
+                CHECK(retain->dedup_bucket > INT64_MIN);
+            }
+        }
+    }
+    CHECK(retained);
+}
+
+}  // namespace weir::replica
