@@ -1,0 +1,64 @@
+// Names: which streams and views there are, and the statements that make and drop them. A snapshot is immutable and
+// cheap to take on every request; a change is a log entry and blocks its caller until it is applied.
+//
+// CREATE is two entries: shard 0's catalog entry decides, carrying the statement and giving the id (shard:index); then
+// the stream's shard gets the definition proposed from it, again after every crash until it is there. DROP in reverse.
+#pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "record/stream.h"
+#include "replica/shard.h"
+#include "sql/statement.h"
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace weir::cluster {
+
+struct ViewDefinition {
+    ObjectId id;
+    std::string name;
+    ObjectId stream;
+    std::string statement;
+    std::string state;  // "live", "building", "stopped: ..."
+};
+using ViewPtr = std::shared_ptr<const ViewDefinition>;
+
+struct CatalogSnapshot {
+    std::map<std::string, record::StreamPtr, std::less<>> streams;
+    std::map<std::string, ViewPtr, std::less<>> views;
+    record::StreamPtr stream(std::string_view name) const;  // null: none
+    ViewPtr view(std::string_view name) const;
+};
+
+struct Changed {
+    bool did = false;  // false: IF [NOT] EXISTS made it a no-op
+    ObjectId id;
+    LogIndex index;  // applied at
+};
+
+// Thread-safe. Blocking calls are for pool threads.
+class Catalog {
+  public:
+    virtual ~Catalog() = default;
+    virtual std::shared_ptr<const CatalogSnapshot> snapshot() const = 0;
+    virtual replica::ShardPort& shard_of(const record::Stream& stream) = 0;
+    virtual replica::ShardPort& home() = 0;  // shard 0
+
+    // Errors: already_exists, invalid_argument, conflict, not_found, timed_out, overloaded, recovering.
+    virtual Result<Changed> create(const sql::CreateStream& statement) = 0;
+    virtual Result<Changed> create(const sql::CreateView& statement) = 0;
+    virtual Result<Changed> drop(const sql::DropObject& statement) = 0;
+    // The stream of this name, made undeclared when absent and `undeclared` is allowed. Errors as create; not_found.
+    virtual Result<record::StreamPtr> ensure_stream(std::string_view name) = 0;
+};
+
+// What an undeclared stream looks like: event_id, event_type, event_time, key, payload; lenient.
+sql::CreateStream undeclared_stream(std::string_view name);
+
+}  // namespace weir::cluster

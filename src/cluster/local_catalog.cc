@@ -1,0 +1,291 @@
+#include "cluster/local_catalog.h"
+
+#include "apply/view_plan.h"
+#include "base/check.h"
+#include "log/entry.h"
+#include "obs/log.h"
+#include "os/snapshot.h"
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <utility>
+
+namespace weir::cluster {
+namespace {
+
+// How long a statement waits for its entries. Later its fate is unknown: it may still happen.
+constexpr std::chrono::seconds statement_wait{30};
+constexpr std::int64_t day_ms = 86'400'000;
+
+struct Outcome {
+    Status status;
+    ObjectId id;
+    LogIndex index;
+};
+using Promise = std::shared_ptr<std::promise<Outcome>>;
+
+class Local final : public LocalCatalog {
+  public:
+    explicit Local(bool undeclared) : undeclared_(undeclared), snapshot_(std::make_shared<CatalogSnapshot>()) {}
+
+    void attach(replica::ShardPort& shard) override { shard_ = &shard; }
+    void on_definitions(std::shared_ptr<const apply::Definitions> definitions) override;
+    std::shared_ptr<const CatalogSnapshot> snapshot() const override { return snapshot_.get(); }
+    replica::ShardPort& shard_of(const record::Stream&) override { return *shard_; }
+    replica::ShardPort& home() override { return *shard_; }
+
+    Result<Changed> create(const sql::CreateStream& statement) override;
+    Result<Changed> create(const sql::CreateView& statement) override;
+    Result<Changed> drop(const sql::DropObject& statement) override;
+    Result<record::StreamPtr> ensure_stream(std::string_view name) override;
+
+  private:
+    Status may_change() const;
+    Result<Changed> create_object(log::CatalogPut put, ObjectId stream);
+    Result<Changed> wait(const Promise& promise);
+    bool propose(const log::Section& section, std::function<void(LogIndex, Status)> applied, bool gives_id = false);
+    // The second half of CREATE: the definition from the catalog's entry; taken back where it cannot be applied.
+    void define(ObjectId id, const log::CatalogPut& put, ObjectId stream, const Promise& promise);
+    void finish_drop(ObjectId id, const Promise& promise);
+
+    const bool undeclared_;
+    replica::ShardPort* shard_ = nullptr;
+    os::Snapshot<CatalogSnapshot> snapshot_;
+    std::atomic<bool> resumed_{false};
+};
+
+Status Local::may_change() const {
+    if (shard_ == nullptr || !shard_->ready()) {
+        return Error{Errc::recovering, "the server is still reading its log; try again in a moment"};
+    }
+    return {};
+}
+
+bool Local::propose(const log::Section& section, std::function<void(LogIndex, Status)> applied, bool gives_id) {
+    replica::Control control;
+    control.section = log::encode_section(section);
+    control.applied = std::move(applied);
+    control.gives_id = gives_id;
+    return shard_->propose(std::move(control));
+}
+
+void Local::on_definitions(std::shared_ptr<const apply::Definitions> definitions) {
+    auto next = std::make_shared<CatalogSnapshot>();
+    for (const auto& stream : definitions->streams)
+        next->streams[stream->name] = stream;
+    for (const auto& view : definitions->views) {
+        auto definition = std::make_shared<ViewDefinition>();
+        definition->id = view.id;
+        definition->name = view.name;
+        definition->stream = view.stream;
+        definition->statement = view.statement;
+        definition->state = view.state;
+        next->views[view.name] = std::move(definition);
+    }
+    snapshot_.set(next);
+    if (resumed_.exchange(true)) return;
+    for (const auto& loose : definitions->loose) {
+        auto promise = std::make_shared<std::promise<Outcome>>();  // nobody waits: its process is gone
+        obs::log(obs::Level::info, "resume_statement",
+                 {{"name", loose.name}, {"what", loose.dropping ? "drop" : "create"}});
+        if (loose.dropping) {
+            finish_drop(loose.id, promise);
+            continue;
+        }
+        ObjectId stream;
+        if (loose.kind == log::ObjectKind::view) {
+            const auto parsed = sql::parse(loose.statement);
+            const auto* view = parsed ? std::get_if<sql::CreateView>(&parsed.value()) : nullptr;
+            const auto of = view != nullptr ? next->stream(view->stream) : nullptr;
+            if (of == nullptr) {
+                finish_drop(loose.id, promise);  // its stream went away in between
+                continue;
+            }
+            stream = of->id;
+        }
+        define(loose.id, {loose.kind, loose.name, loose.statement}, stream, promise);
+    }
+}
+
+Result<Changed> Local::wait(const Promise& promise) {
+    auto future = promise->get_future();
+    if (future.wait_for(statement_wait) != std::future_status::ready) {
+        return Error{
+            Errc::timed_out,
+            "the statement was not applied within 30 s and may still be; look with SHOW STREAMS before you repeat it"};
+    }
+    auto outcome = future.get();
+    TRY(std::move(outcome.status));
+    return Changed{true, outcome.id, outcome.index};
+}
+
+void Local::finish_drop(ObjectId id, const Promise& promise) {
+    const bool taken = propose(log::CatalogDrop{id}, [promise, id](LogIndex index, Status status) {
+        promise->set_value({std::move(status), id, index});
+    });
+    if (!taken) promise->set_value({Error{Errc::shutting_down, "the server is stopping"}, id, {}});
+}
+
+void Local::define(ObjectId id, const log::CatalogPut& put, ObjectId stream, const Promise& promise) {
+    log::Section section;
+    if (put.kind == log::ObjectKind::stream) {
+        section = log::DefineStream{id, 1, put.name, put.statement};
+    } else {
+        section = log::DefineView{id, stream, put.name, put.statement};
+    }
+    const bool taken = propose(section, [this, promise, id](LogIndex index, Status status) {
+        if (status) {
+            promise->set_value({{}, id, index});
+            return;
+        }
+        // The name must not stay taken by something that cannot be.
+        const bool dropping = propose(log::CatalogDrop{id}, [promise, id, status](LogIndex at, const Status&) {
+            promise->set_value({status, id, at});
+        });
+        if (!dropping) promise->set_value({std::move(status), id, index});
+    });
+    if (!taken) promise->set_value({Error{Errc::shutting_down, "the server is stopping"}, id, {}});
+}
+
+Result<Changed> Local::create_object(log::CatalogPut put, ObjectId stream) {
+    auto promise = std::make_shared<std::promise<Outcome>>();
+    const bool taken = propose(
+        put,
+        [this, promise, put, stream](LogIndex index, Status status) {
+            if (!status) {
+                promise->set_value({std::move(status), {}, index});
+                return;
+            }
+            define(ObjectId{shard_->id(), index}, put, stream, promise);
+        },
+        true);
+    if (!taken) return Error{Errc::shutting_down, "the server is stopping"};
+    return wait(promise);
+}
+
+Result<Changed> Local::create(const sql::CreateStream& statement) {
+    TRY(may_change());
+    TRY(sql::check_name(statement.name));
+    const auto present = snapshot();
+    if (const auto stream = present->stream(statement.name)) {
+        if (statement.if_not_exists) return Changed{false, stream->id, shard_->visible()};
+        return Error{Errc::already_exists, "there is a stream named " + statement.name};
+    }
+    if (present->view(statement.name)) return Error{Errc::already_exists, "there is a view named " + statement.name};
+    auto changed = create_object({log::ObjectKind::stream, statement.name, sql::canonical(statement)}, {});
+    if (!changed && changed.error().code == Errc::already_exists && statement.if_not_exists) {
+        return Changed{false, {}, shard_->visible()};
+    }
+    return changed;
+}
+
+Result<Changed> Local::create(const sql::CreateView& statement) {
+    TRY(may_change());
+    TRY(sql::check_name(statement.name));
+    const auto present = snapshot();
+    if (const auto view = present->view(statement.name)) {
+        if (statement.if_not_exists) return Changed{false, view->id, shard_->visible()};
+        return Error{Errc::already_exists, "there is a view named " + statement.name};
+    }
+    if (present->stream(statement.name))
+        return Error{Errc::already_exists, "there is a stream named " + statement.name};
+    const auto stream = present->stream(statement.stream);
+    if (stream == nullptr) return Error{Errc::not_found, "there is no stream named " + statement.stream};
+    TRY(apply::plan_view(*stream, statement));
+    return create_object({log::ObjectKind::view, statement.name, sql::canonical(statement)}, stream->id);
+}
+
+Result<Changed> Local::drop(const sql::DropObject& statement) {
+    TRY(may_change());
+    const auto present = snapshot();
+    const auto stream = present->stream(statement.name);
+    const auto view = present->view(statement.name);
+    if (statement.is_view ? view == nullptr : stream == nullptr) {
+        if (statement.if_exists) return Changed{false, {}, shard_->visible()};
+        std::string text =
+            std::string("there is no ") + (statement.is_view ? "view" : "stream") + " named " + statement.name;
+        if (statement.is_view && stream) text += ", but a stream: DROP STREAM " + statement.name;
+        if (!statement.is_view && view) text += ", but a view: DROP MATERIALIZED VIEW " + statement.name;
+        return Error{Errc::not_found, text};
+    }
+    if (!statement.is_view) {
+        for (const auto& [name, other] : present->views) {
+            if (other->stream == stream->id) {
+                return Error{Errc::conflict, "view " + name + " depends on " + statement.name + ": drop it first"};
+            }
+        }
+    }
+    const ObjectId id = statement.is_view ? view->id : stream->id;
+    log::Section section = log::DropStream{id};
+    if (statement.is_view) section = log::DropView{id};
+    auto promise = std::make_shared<std::promise<Outcome>>();
+    const bool taken = propose(section, [this, promise, id](LogIndex index, Status status) {
+        if (!status) {
+            promise->set_value({std::move(status), id, index});
+            return;
+        }
+        finish_drop(id, promise);
+    });
+    if (!taken) return Error{Errc::shutting_down, "the server is stopping"};
+    return wait(promise);
+}
+
+Result<record::StreamPtr> Local::ensure_stream(std::string_view name) {
+    if (auto stream = snapshot()->stream(name)) return stream;
+    if (!undeclared_) {
+        return Error{Errc::not_found, "there is no stream named " + std::string(name) +
+                                          ", and this server does not make undeclared ones: CREATE STREAM first"};
+    }
+    if (snapshot()->view(name)) return Error{Errc::conflict, std::string(name) + " is a view; events go to streams"};
+    auto statement = undeclared_stream(name);
+    statement.if_not_exists = true;
+    TRY(create(statement));
+    if (auto stream = snapshot()->stream(name)) return stream;
+    return Error{Errc::not_found, "stream " + std::string(name) + " was dropped in the same moment"};
+}
+
+}  // namespace
+
+record::StreamPtr CatalogSnapshot::stream(std::string_view name) const {
+    const auto it = streams.find(name);
+    return it == streams.end() ? nullptr : it->second;
+}
+
+ViewPtr CatalogSnapshot::view(std::string_view name) const {
+    const auto it = views.find(name);
+    return it == views.end() ? nullptr : it->second;
+}
+
+sql::CreateStream undeclared_stream(std::string_view name) {
+    sql::CreateStream statement;
+    statement.name = std::string(name);
+    auto add = [&statement](const char* column, record::ColumnType type, const char* member) {
+        record::Column c;
+        c.name = column;
+        c.type = type;
+        if (member != nullptr) {
+            c.path.push_back({member, -1});
+            c.path_text = std::string("$.") + member;
+        } else {
+            c.path_text = "$";
+        }
+        statement.schema.columns.push_back(std::move(c));
+    };
+    add("event_id", record::ColumnType::text, "event_id");
+    add("event_type", record::ColumnType::text, "event_type");
+    add("event_time", record::ColumnType::timestamp, "timestamp");
+    add("key", record::ColumnType::text, "key");
+    add("payload", record::ColumnType::json, nullptr);
+    statement.schema.event_time = 2;
+    statement.schema.dedup_key = {0};
+    statement.schema.dedup_within_ms = day_ms;
+    statement.schema.lenient = true;
+    return statement;
+}
+
+std::unique_ptr<LocalCatalog> LocalCatalog::make(bool undeclared) {
+    return std::make_unique<Local>(undeclared);
+}
+
+}  // namespace weir::cluster

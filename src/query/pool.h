@@ -1,0 +1,78 @@
+// User SQL in worker processes of the same binary: spawned (never forked) at the first query, niced, killed at the
+// deadline and with the server. A worker opens the shard's view.db read-only and preads the segments; one query = one
+// SQLite snapshot = one applied index.
+//
+// Thread-safe. A call blocks its (pool) thread until the result is whole or the deadline has passed.
+#pragma once
+
+#include "base/ids.h"
+#include "base/result.h"
+#include "store/value.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::query {
+
+// A parameter or result value that owns its bytes.
+struct OwnedValue {
+    store::ValueType type = store::ValueType::null;
+    std::int64_t integer = 0;
+    double real = 0;
+    std::string text;
+};
+
+struct QueryRequest {
+    std::string sql;  // one SELECT; names and times as users write them
+    std::vector<OwnedValue> parameters;
+    std::int64_t timeout_ms = 10'000;
+    std::int64_t rows_max = 10'000;
+    std::int64_t now_ms = 0;  // what now() means
+};
+
+struct QueryColumn {
+    std::string name;
+    std::string type;  // "TEXT", "INTEGER", "REAL", "BOOLEAN", "TIMESTAMP", "JSON", "BLOB", "" unknown (dynamic)
+};
+
+struct QuerySummary {
+    LogIndex applied_index;  // the index that was read
+    bool truncated = false;
+    std::int64_t rows = 0;
+};
+
+// Receives the result as it comes, on the calling thread. Return false to stop (the query is cancelled).
+class ResultSink {
+  public:
+    virtual ~ResultSink() = default;
+    virtual bool columns(const std::vector<QueryColumn>& columns) = 0;
+    // Values in the columns' order; TIMESTAMP columns carry epoch ms as integer: the sink formats. Text is borrowed.
+    virtual bool row(const std::vector<store::Value>& values) = 0;
+};
+
+struct PoolOptions {
+    std::string program = "/proc/self/exe";
+    std::string shard_dir;
+    std::string node_id = "n1";  // what system tables show as a stream's leader
+    std::uint32_t workers_max = 2;
+    std::uint32_t waiting_max = 64;  // above: overloaded
+    std::uint64_t worker_memory_bytes = 512ull << 20;
+};
+
+class Pool {
+  public:
+    static std::unique_ptr<Pool> make(PoolOptions options);
+    virtual ~Pool() = default;  // kills the workers
+    // Errors: invalid_argument (position), not_found, forbidden, deadline, too_large (the worker's memory), overloaded,
+    // building, cancelled (the sink stopped it; its worker is killed), shutting_down, io and corrupt (the worker
+    // crashed or talked nonsense; the next query gets another one).
+    virtual Result<QuerySummary> run(const QueryRequest& request, ResultSink& sink) = 0;
+    virtual void stop() = 0;  // refuses new queries, kills what runs
+};
+
+// The child's whole life: speaks the pool's protocol on file descriptor `fd` until it closes. Returns the exit code.
+int worker_main(int fd, const std::string& shard_dir);
+
+}  // namespace weir::query

@@ -1,0 +1,265 @@
+// The child side: one query after the other, each in one snapshot.
+//
+// Nothing here tries to survive what a query does to its own process: an allocation that fails ends it, and the parent
+// reports that and spawns another.
+#include "base/check.h"
+#include "os/clock.h"
+#include "os/process.h"
+#include "os/real_disk.h"
+#include "os/thread.h"
+#include "query/catalog_reader.h"
+#include "query/pool.h"
+#include "query/row_source.h"
+#include "query/wire.h"
+#include "sql/rewrite.h"
+#include "store/reader.h"
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdio>
+#include <malloc.h>
+#include <new>
+#include <optional>
+#include <poll.h>
+#include <sys/socket.h>
+#include <unistd.h>
+#include <utility>
+
+namespace weir::query {
+namespace {
+
+// The sanitizers reserve terabytes of addresses; under them the limit would stop the process at once.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool limits_memory = false;
+#elif defined(__has_feature)
+constexpr bool limits_memory = !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer));
+#else
+constexpr bool limits_memory = true;
+#endif
+
+constexpr int exit_ok = 0;
+constexpr int exit_protocol = 70;
+
+// The server's end of the socket is gone when the server is, however it ended: then nobody wants the result. A thread
+// watches, for a query may not look up for seconds. (PR_SET_PDEATHSIG would not do: it means the thread that spawned
+// us, and a thread of a pool may end earlier.)
+void exit_with_parent(int fd) {
+    while (true) {
+        pollfd watched{fd, POLLRDHUP, 0};
+        const int ready = ::poll(&watched, 1, -1);
+        if (ready > 0 && (watched.revents & (POLLRDHUP | POLLHUP | POLLERR | POLLNVAL)) != 0) ::_exit(exit_ok);
+        if (ready < 0 && errno != EINTR) ::_exit(exit_ok);
+    }
+}
+
+// Addresses that the process has now, from the first number of /proc/self/statm (pages). 0: unknown.
+std::uint64_t address_space_bytes() {
+    std::FILE* file = std::fopen("/proc/self/statm", "re");
+    if (file == nullptr) return 0;
+    unsigned long long pages = 0;
+    const int read = std::fscanf(file, "%llu", &pages);
+    std::fclose(file);
+    return read == 1 ? pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
+}
+
+class Channel {
+  public:
+    explicit Channel(int fd) : fd_(fd) {}
+
+    // Blocks while the parent does not read: that is the backpressure. The parent gone: this process ends.
+    void send(std::string_view bytes) {
+        while (!bytes.empty()) {
+            const ssize_t sent = ::send(fd_, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+            if (sent < 0 && errno == EINTR) continue;
+            if (sent <= 0) ::_exit(exit_ok);
+            bytes.remove_prefix(static_cast<std::size_t>(sent));
+        }
+    }
+
+    // The next frame; nullopt: the parent closed, or sent what is none.
+    std::optional<Frame> receive() {
+        while (true) {
+            auto frame = buffer_.next();
+            if (!frame) return std::nullopt;
+            if (frame.value()) return frame.value();
+            constexpr std::size_t step = 64 * limits::kib;
+            char* room = buffer_.room(step);
+            const ssize_t got = ::recv(fd_, room, step, 0);
+            if (got < 0 && errno == EINTR) continue;
+            if (got <= 0) return std::nullopt;
+            buffer_.received(static_cast<std::size_t>(got));
+        }
+    }
+
+  private:
+    int fd_;
+    FrameBuffer buffer_;
+};
+
+// Gathers rows into frames.
+class ChannelSink final : public store::RowSink {
+  public:
+    ChannelSink(Channel& channel, const std::vector<std::string>& types) : channel_(channel), types_(types) {}
+
+    bool columns(const std::vector<store::ResultColumn>& columns) override {
+        std::vector<QueryColumn> out;
+        for (std::size_t i = 0; i < columns.size(); ++i) {
+            const bool told = i < types_.size() && !types_[i].empty();
+            out.push_back({columns[i].name, told ? types_[i] : columns[i].declared_type});
+        }
+        channel_.send(columns_frame(out));
+        return true;
+    }
+
+    bool row(const std::vector<store::Value>& values) override {
+        std::size_t bytes = 0;
+        for (const store::Value& value : values)
+            bytes += value.text.size() + 16;
+        if (bytes > frame_bytes_max / 2) {
+            too_large_ = true;
+            return false;
+        }
+        if (rows_ > 0 && frame_.size() + bytes > frame_bytes_target) flush();
+        if (rows_ == 0) {
+            frame_.clear();
+            (void)begin_frame(frame_, FrameType::rows);
+            WireWriter(frame_).u32(0);
+        }
+        WireWriter writer(frame_);
+        for (const store::Value& value : values)
+            put_value(writer, value);
+        ++rows_;
+        return true;
+    }
+
+    void flush() {
+        if (rows_ == 0) return;
+        const le32 count(rows_);
+        frame_.replace(sizeof(le32) + 1, sizeof count, bytes_of(count));
+        end_frame(frame_, 0);
+        channel_.send(frame_);
+        rows_ = 0;
+    }
+    bool too_large() const { return too_large_; }
+
+  private:
+    Channel& channel_;
+    const std::vector<std::string>& types_;
+    std::string frame_;
+    std::uint32_t rows_ = 0;
+    bool too_large_ = false;
+};
+
+class Worker {
+  public:
+    Worker(int fd, std::string shard_dir)
+        : channel_(fd), shard_dir_(std::move(shard_dir)), disk_(os::make_real_disk()) {}
+
+    int serve() {
+        while (true) {
+            const auto frame = channel_.receive();
+            if (!frame) return exit_ok;
+            if (frame->type == FrameType::hello) {
+                auto hello = read_hello(frame->body);
+                if (!hello) return exit_protocol;
+                node_ = hello.value().node;
+                limit_memory_to(hello.value().memory_bytes);
+            } else if (frame->type == FrameType::query) {
+                auto request = read_query(frame->body);
+                if (!request) return exit_protocol;
+                answer(request.value());
+                ::malloc_trim(0);  // an idle worker gives back what a large query took
+            } else {
+                return exit_protocol;
+            }
+        }
+    }
+
+  private:
+    static void limit_memory_to(std::uint64_t bytes) {
+        if (!limits_memory || bytes == 0) return;
+        // On top of what is mapped already: libraries, stacks. Where the limit cannot be set, the parent's deadline
+        // remains.
+        (void)os::limit_memory(address_space_bytes() + bytes);
+    }
+
+    void answer(const QueryRequest& request) {
+        auto done = run(request);
+        if (done) {
+            channel_.send(done_frame(done.value().applied, done.value().truncated));
+            return;
+        }
+        const Errc code = done.error().code;
+        // A fresh connection for the next one: this file may have been replaced.
+        if (code == Errc::io || code == Errc::corrupt) {
+            catalog_.reset();
+            reader_.reset();
+        }
+        channel_.send(error_frame(done.error()));
+    }
+
+    Result<Done> run(const QueryRequest& request) {
+        const std::int64_t deadline_us = clock_.monotonic_us() + request.timeout_ms * 1000;
+        if (!reader_) {
+            reader_ = TRY(store::Reader::open(shard_dir_ + "/view.db", [this] { return clock_.monotonic_us(); }));
+            catalog_ = std::make_unique<CatalogReader>(*reader_, *disk_, shard_dir_, node_);
+        }
+        reader_->set_now_ms(request.now_ms);
+        TRY(reader_->begin_snapshot());
+        auto result = run_in_snapshot(request, deadline_us);
+        reader_->end_snapshot();
+        reader_->clear_names();
+        return result;
+    }
+
+    Result<Done> run_in_snapshot(const QueryRequest& request, std::int64_t deadline_us) {
+        TRY(catalog_->begin());
+        auto rewritten =
+            sql::rewrite_query(request.sql, [this](std::string_view name) { return catalog_->find(name); });
+        TRY(Status(catalog_->status()));
+        const sql::RewrittenQuery query = TRY(std::move(rewritten));
+        TRY(catalog_->add_tables(query.tables));
+        std::vector<store::Value> parameters;
+        for (const OwnedValue& value : request.parameters)
+            parameters.push_back(borrow(value));
+        ChannelSink sink(channel_, query.column_types);
+        store::ReadLimits read_limits;
+        read_limits.deadline_us = deadline_us;
+        read_limits.rows_max = request.rows_max;
+        auto ran = reader_->run(query.sql, parameters, read_limits, sink);
+        if (!ran) {
+            Error error = std::move(ran).error();
+            if (error.position >= 0)
+                error.position =
+                    static_cast<std::int64_t>(query.user_position(static_cast<std::size_t>(error.position)));
+            return error;
+        }
+        if (sink.too_large())
+            return Error{Errc::too_large,
+                         "a row of the result has more than " + std::to_string(frame_bytes_max / 2) + " bytes"};
+        sink.flush();
+        return Done{catalog_->applied(), ran.value()};
+    }
+
+    Channel channel_;
+    std::string shard_dir_;
+    std::string node_ = "n1";
+    os::RealClock clock_;
+    std::unique_ptr<os::Disk> disk_;
+    std::unique_ptr<store::Reader> reader_;
+    std::unique_ptr<CatalogReader> catalog_;  // refers to reader_
+};
+
+}  // namespace
+
+int worker_main(int fd, const std::string& shard_dir) {
+    std::set_new_handler([] { ::_exit(exit_out_of_memory); });
+    std::jthread watch = os::start_thread("parent-watch", [fd] { exit_with_parent(fd); });
+    watch.detach();  // it ends with the process
+    const int code = Worker(fd, shard_dir).serve();
+    // Not a return through main: the watching thread must not see statics go.
+    std::fflush(nullptr);
+    ::_exit(code);
+}
+
+}  // namespace weir::query

@@ -1,0 +1,139 @@
+#include "query/catalog_reader.h"
+
+#include "small_shard.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <string>
+#include <vector>
+
+using namespace weir;
+using namespace weir::query;
+using namespace weir::query::test;
+
+namespace {
+
+struct TextSink final : store::RowSink {
+    bool columns(const std::vector<store::ResultColumn>& columns) override {
+        for (const auto& column : columns)
+            types += (types.empty() ? "" : ",") + column.declared_type;
+        return true;
+    }
+    bool row(const std::vector<store::Value>& values) override {
+        rows += (rows.empty() ? "" : ";") + shown(values);
+        return true;
+    }
+    std::string types, rows;
+};
+
+class Session {
+  public:
+    explicit Session(SmallShard& shard)
+        : reader_(store::Reader::open(shard.dir() + "/view.db", [] { return std::int64_t{0}; }).value()),
+          catalog_(*reader_, shard.disk(), shard.dir(), "n7") {}
+
+    // Rows, or "error_name: detail".
+    std::string run(const std::string& text) {
+        must(reader_->begin_snapshot());
+        auto result = in_snapshot(text);
+        reader_->end_snapshot();
+        reader_->clear_names();
+        return result ? result.value() : std::string(errc_name(result.error().code)) + ": " + result.error().detail;
+    }
+    CatalogReader& catalog() { return catalog_; }
+
+  private:
+    Result<std::string> in_snapshot(const std::string& text) {
+        TRY(catalog_.begin());
+        const auto query = TRY(sql::rewrite_query(text, [this](std::string_view name) { return catalog_.find(name); }));
+        TRY(catalog_.add_tables(query.tables));
+        TextSink sink;
+        TRY(reader_->run(query.sql, {}, {}, sink));
+        return sink.rows;
+    }
+    std::unique_ptr<store::Reader> reader_;
+    CatalogReader catalog_;
+};
+
+}  // namespace
+
+TEST_CASE("catalog: streams, views, late rows, dead letters and system tables in one session") {
+    SmallShard shard;
+    const auto access = shard.add_stream(5, access_statement);
+    const auto odd = shard.add_stream(6, "CREATE STREAM \"my-stream.v2\" (n INTEGER, \"select\" TEXT) PARTITIONS 3");
+    for (int i = 0; i < 10; ++i)
+        shard.entry(*access, 1000 + i, {{i % 2, {access_event(i, ms("2015-05-18") + i * 60'000)}}});
+    shard.entry(*odd, 2000,
+                {{2, {{1, "{\"n\":7,\"select\":\"s\"}"}}}, {-1, {{5, "x", std::nullopt, {{"reason", "wrong_type"}}}}}});
+    shard.add_view(7, *access,
+                   "CREATE MATERIALIZED VIEW access_1h AS SELECT window_start, status, count(*) AS n FROM "
+                   "TUMBLE(access, 1h) GROUP BY 1, 2");
+    shard.exec("INSERT INTO v0_7 VALUES (x'01', " + std::to_string(ms("2015-05-18")) + ", 200, 4), (x'02', " +
+               std::to_string(ms("2015-05-18T01:00:00Z")) + ", 201, 6)");
+    shard.exec("INSERT INTO l0_7 VALUES (1, 3, 10, 20, '{}')");
+    shard.add_view(
+        8, *access,
+        "CREATE MATERIALIZED VIEW slow AS SELECT window_end, count(*) AS n FROM TUMBLE(access, 1h) GROUP BY 1",
+        "building");
+    shard.add_view(
+        9, *access,
+        "CREATE MATERIALIZED VIEW ended AS SELECT window_end, count(*) AS n FROM TUMBLE(access, 1h) GROUP BY 1",
+        "stopped: too many groups");
+    shard.exec("INSERT INTO _counters VALUES (5, 10, 2, 3, 1)");
+    shard.exec("INSERT INTO _views VALUES (7, 2, 10, 1, 8, 1, 2)");
+    shard.exec("INSERT INTO _watermarks VALUES (7, 0, 111, 222, 0), (7, 1, NULL, NULL, 1)");
+    shard.commit();
+    Session session(shard);
+    const auto runs = [&](const std::string& text, const std::string& want) {
+        INFO(text);
+        CHECK(session.run(text) == want);
+    };
+
+    runs("SELECT count(*), min(_offset), max(_offset) FROM access", "10|0|4");
+    runs("SELECT path, _partition FROM ACCESS WHERE ts > '2015-05-18T00:07:00Z' ORDER BY ts DESC", "/p9|1;/p8|0");
+    runs("SELECT status, count(*) FROM access GROUP BY status ORDER BY 1", "200|4;201|3;202|3");
+    runs("SELECT n, \"select\", _partition FROM my-stream.v2", "7|s|2");
+    runs("SELECT sum(n) FROM access_1h", "10");
+    runs("SELECT n FROM access_1h WHERE window_start >= '2015-05-18T01:00:00Z'", "6");
+    runs("SELECT a.path, v.n FROM access a JOIN access_1h v ON v.status = a.status WHERE a._offset = 0 ORDER BY 1",
+         "/p0|4;/p1|6");
+    runs("SELECT * FROM access_1h_late", "1|3|10|20|{}");
+    runs("SELECT reason, raw, received_at FROM \"my-stream.v2_dead_letters\"", "wrong_type|x|5");
+    runs("SELECT count(*) FROM access_dead_letters", "0");
+    runs("SELECT count(*) FROM ended", "0");
+    runs("SELECT * FROM slow", "building: view slow is being built (25 %)");
+    runs("SELECT * FROM slow_late", "building: view slow is being built (25 %)");
+    runs("SELECT name, id, shard, leader, partitions, events, created_at FROM sys.streams",
+         "access|0:5|0|n7|2|10|1000;my-stream.v2|0:6|0|n7|3|1|1000");
+    runs("SELECT sum(bytes) > 0 FROM sys.streams", "1");
+    runs("SELECT * FROM sys.counters ORDER BY 1", "access|16|10|2|3|1;my-stream.v2|0|0|0|0|0");
+    runs("SELECT * FROM sys.views ORDER BY name",
+         "access_1h|access|live|0.250|2|10|1|8|1;ended|access|stopped: too many "
+         "groups|0.250|0|0|0|0|0;slow|access|building|0.250|0|0|0|0|0");
+    runs("SELECT * FROM sys.watermarks ORDER BY partition", "access_1h|0|111|222|0;access_1h|1|NULL|NULL|1");
+    runs(sql::show_sql({sql::Show::What::streams}).c_str(), session.run("SELECT * FROM sys.streams"));
+    CHECK(session.run(sql::show_sql({sql::Show::What::views})).find("access_1h") == 0);
+    CHECK(session.run(sql::show_sql({sql::Show::What::watermarks})).find("access_1h") == 0);
+    CHECK(session.run("SELECT * FROM nowhere").find("not_found") == 0);
+    CHECK(session.run("SELECT * FROM _objects").find("not_found") == 0);
+    CHECK(session.run("SELECT * FROM v0_7").find("not_found") == 0);
+    CHECK(session.run("SELECT * FROM access_late").find("not_found") == 0);
+    CHECK(session.run("SELECT * FROM access_1h_dead_letters").find("not_found") == 0);
+    CHECK(session.catalog().applied().value == shard.applied());
+}
+
+TEST_CASE("catalog: a snapshot sees one index; the next query sees the next") {
+    SmallShard shard;
+    const auto access = shard.add_stream(5, access_statement);
+    shard.entry(*access, 1, {{0, {access_event(0, 1)}}});
+    shard.commit();
+    shard.entry(*access, 2, {{0, {access_event(1, 2)}}});
+    Session session(shard);
+    CHECK(session.run("SELECT count(*) FROM access") == "1");
+    CHECK(session.catalog().applied().value == 1);
+    shard.commit();
+    CHECK(session.run("SELECT count(*) FROM access") == "2");
+    CHECK(session.run("SELECT event_id FROM access") == "e0;e1");
+    shard.exec("UPDATE _objects SET statement = 'DROP STREAM x', version = 2");
+    CHECK(session.run("SELECT count(*) FROM access").find("corrupt") == 0);
+}
