@@ -1,0 +1,72 @@
+// The one table of routes: what there is, what each takes, and where it runs. Everything that must know routes (the
+// loop, the router of the control plane, the metrics, `Allow`) reads this table.
+#pragma once
+
+#include "base/limits.h"
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+namespace weir::http {
+
+enum class RouteId : std::uint8_t {
+    ingest,
+    sql,
+    streams,
+    stream,
+    events,
+    views,
+    cluster,
+    metrics,
+    livez,
+    readyz,
+    home,
+    none,  // no route: for metrics only
+};
+
+enum class Place : std::uint8_t {
+    ingest,  // on the loop, handed to a shard
+    probe,   // on the loop, answered at once: works while the pool is full
+    pool,    // on a pool thread
+};
+
+struct Route {
+    RouteId id;
+    std::string_view method;   // GET serves HEAD too
+    std::string_view pattern;  // `{stream}` is one segment
+    Place place;
+    std::size_t body_bytes_max;
+};
+
+inline constexpr std::size_t sql_body_bytes_max = 1 * limits::mib;  // a statement in JSON, with its parameters
+
+inline constexpr std::array<Route, 11> routes{{
+    {RouteId::ingest, "POST", "/v1/streams/{stream}/events", Place::ingest, limits::body_bytes_max},
+    {RouteId::sql, "POST", "/v1/sql", Place::pool, sql_body_bytes_max},
+    {RouteId::streams, "GET", "/v1/streams", Place::pool, 0},
+    {RouteId::stream, "GET", "/v1/streams/{stream}", Place::pool, 0},
+    {RouteId::events, "GET", "/v1/streams/{stream}/events", Place::pool, 0},
+    {RouteId::views, "GET", "/v1/views", Place::pool, 0},
+    {RouteId::cluster, "GET", "/v1/cluster", Place::pool, 0},
+    {RouteId::metrics, "GET", "/metrics", Place::pool, 0},
+    {RouteId::livez, "GET", "/livez", Place::probe, 0},
+    {RouteId::readyz, "GET", "/readyz", Place::probe, 0},
+    {RouteId::home, "GET", "/", Place::probe, 0},
+}};
+
+// What a request's line leads to.
+struct Match {
+    const Route* route = nullptr;  // null: no such path, or not with this method
+    std::string parameter;         // the `{...}` segment, percent-decoded
+    std::string allow;             // methods of the path when the method is not among them: 405
+};
+// `path` is the target up to '?'.
+Match match_route(std::string_view method, std::string_view path);
+
+// "%41+b" -> "A+b". False: a '%' without two hex digits, or a NUL comes out.
+bool percent_decode(std::string_view text, std::string& out);
+
+}  // namespace weir::http

@@ -1,0 +1,69 @@
+#include "http/server.h"
+
+#include "base/check.h"
+#include "http/detail/call.h"
+#include "http/detail/loop.h"
+#include "http/detail/mailbox.h"
+#include "http/detail/workers.h"
+#include "os/thread.h"
+
+#include <atomic>
+#include <thread>
+#include <utility>
+
+namespace weir::http {
+namespace {
+
+// Members in the order of their making; what is below uses what is above.
+class HttpServer : public Server {
+  public:
+    HttpServer(ServerOptions options, ServerParts parts) : options_(std::move(options)), parts_(parts) {}
+    ~HttpServer() override { stop(0); }
+
+    Status listen() {
+        mailbox_ = TRY(Mailbox::make());
+        loop_ = TRY(Loop::open(options_, parts_, mailbox_));
+        context_.address = loop_->address();
+        return {};
+    }
+
+    void start() override {
+        CHECK(!thread_.joinable() && !stopped_);
+        workers_ = std::make_unique<Workers>(context_, mailbox_, options_.pool_threads, options_.pool_waiting_max);
+        thread_ = os::start_thread("weir-http", [this] { loop_->run(*workers_); });
+    }
+
+    void stop(std::int64_t drain_ms) override {
+        if (std::exchange(stopped_, true)) return;
+        if (thread_.joinable()) {
+            mailbox_->post(StopRequested{drain_ms});
+            thread_.join();
+        }
+        stopping_.store(true);  // what the workers still do has no reader any more
+        workers_.reset();
+        loop_.reset();
+    }
+
+    std::string address() const override { return context_.address; }
+
+  private:
+    ServerOptions options_;
+    ServerParts parts_;
+    std::atomic<bool> stopping_{false};
+    RouteContext context_{options_, parts_, stopping_, {}};
+    std::shared_ptr<Mailbox> mailbox_;
+    std::unique_ptr<Loop> loop_;
+    std::unique_ptr<Workers> workers_;
+    std::jthread thread_;
+    bool stopped_ = false;
+};
+
+}  // namespace
+
+Result<std::unique_ptr<Server>> Server::open(ServerOptions options, ServerParts parts) {
+    auto server = std::make_unique<HttpServer>(std::move(options), parts);
+    TRY(server->listen());
+    return std::unique_ptr<Server>(std::move(server));
+}
+
+}  // namespace weir::http

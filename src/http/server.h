@@ -1,0 +1,53 @@
+// The HTTP door: libuv owns every socket, limit and deadline; Boost.Beast parses; cpp-httplib routes the control
+// plane on a bounded pool of threads. Ingest never leaves the loop's thread until it is handed to the shard.
+//
+// Owner: one loop thread that start() makes. start, stop and the constructor are for the main thread.
+#pragma once
+
+#include "base/clock.h"
+#include "base/result.h"
+#include "cluster/catalog.h"
+#include "obs/metrics.h"
+#include "os/disk.h"
+#include "query/pool.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace weir::http {
+
+struct ServerOptions {
+    std::string listen = "127.0.0.1:8080";  // host:port, port 0: any
+    std::vector<std::string> hosts;         // further names that Host may carry
+    std::vector<std::string> origins;       // further origins that browsers may come from
+    bool undeclared_streams = true;
+    std::string node_id = "n1";
+    std::string version;
+    std::size_t body_bytes_in_flight_max = 192u << 20;  // of all requests being received or waiting; above: 503
+    std::uint32_t pool_threads = 4;
+    std::uint32_t pool_waiting_max = 256;
+};
+
+struct ServerParts {
+    cluster::Catalog& catalog;
+    query::Pool& queries;
+    obs::Metrics& metrics;
+    os::Disk& disk;
+    Clock& clock;
+};
+
+class Server {
+  public:
+    // Binds and listens; does not serve before start(). Errors: io (address in use: says so and what to do),
+    // invalid_argument.
+    static Result<std::unique_ptr<Server>> open(ServerOptions options, ServerParts parts);
+    virtual ~Server() = default;
+    virtual void start() = 0;
+    // Stops accepting, lets requests in flight finish up to `drain_ms`, closes everything, joins its threads.
+    virtual void stop(std::int64_t drain_ms) = 0;
+    virtual std::string address() const = 0;  // "127.0.0.1:8080", the real port
+};
+
+}  // namespace weir::http

@@ -1,0 +1,195 @@
+// Limits and deadlines of the loop, with a clock that the test turns. The loop looks at it twice a second.
+#include "fakes.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+#include <sys/resource.h>
+
+using namespace weir;
+using namespace weir::http::test;
+using weir::http::Server;
+using weir::http::ServerOptions;
+
+TEST_CASE("A head has 10 seconds, an idle connection 75") {
+    Door door;
+    Client slow = door.client();
+    Client idle = door.client();
+    CHECK(idle.ask(request("GET", "/livez")).status == 200);
+    slow.send("GET / HTTP/1.1\r\nHo");
+    CHECK_FALSE(slow.heard(1000));  // at 0 s
+    REQUIRE(door.turn_until_heard(slow, 6));
+    CHECK(slow.receive().status == 408);
+    CHECK(slow.closed());
+    CHECK(idle.ask(request("GET", "/livez")).status == 200);
+    REQUIRE(door.turn_until_heard(idle, 40));
+    CHECK(idle.closed());
+}
+
+TEST_CASE("A body must move 1 KiB a second") {
+    Door door;
+    Client client = door.client();
+    client.send(
+        "POST /v1/streams/clicks/events HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\nContent-Length: "
+        "40000\r\n\r\n");
+    CHECK(client.receive().status == 100);
+    client.send(std::string(20'000, ' '));
+    door.clock.advance_s(11);
+    CHECK_FALSE(client.heard(1000));  // fast enough so far: another window
+    client.send(std::string(100, ' '));
+    REQUIRE(door.turn_until_heard(client, 6));
+    CHECK(client.receive().status == 408);
+    CHECK(client.closed());
+    CHECK(door.catalog.shard.bodies.empty());
+}
+
+TEST_CASE("An answer that nobody reads ends after 30 seconds") {
+    Door door;
+    std::atomic<bool> cancelled{false};
+    door.pool.script([&](const query::QueryRequest&, query::ResultSink& sink) -> Result<query::QuerySummary> {
+        sink.columns({{"s", "TEXT"}});
+        const std::string row(10'000, 'x');
+        while (sink.row({store::Value::of(std::string_view(row))})) {
+        }
+        cancelled = true;
+        return Error{Errc::cancelled, "the client went away"};
+    });
+    Client client = door.client(4096);
+    client.send(request("POST", "/v1/sql?format=ndjson", "", "SELECT 1"));
+    REQUIRE(client.heard(20'000));
+    for (int i = 0; i < 100 && !cancelled; ++i) {
+        door.clock.advance_s(20);
+        const Client other = door.client();  // hears nothing: paces the turning of the clock
+        CHECK_FALSE(other.heard(100));
+    }
+    CHECK(cancelled);
+    CHECK(has(door.ask(request("GET", "/metrics")).body, "weir_http_refused_total{reason=\"write_time\"} 1"));
+}
+
+TEST_CASE("Bodies in flight have a budget") {
+    ServerOptions options;
+    options.body_bytes_in_flight_max = 1 << 20;
+    Door door(options);
+    door.catalog.shard.hold = true;
+    Client first = door.client();
+    first.send(post("clicks", "{\"a\":\"" + std::string(900'000, 'x') + "\"}"));
+    while (door.catalog.shard.held() == 0)
+        std::this_thread::yield();
+    Client second = door.client();
+    const Response r = second.ask(post("clicks", "{\"a\":\"" + std::string(900'000, 'x') + "\"}"));
+    CHECK(r.status == 503);
+    CHECK_FALSE(r.field("Retry-After").empty());
+    door.catalog.shard.hold = false;
+    door.catalog.shard.release();
+    CHECK(first.receive().status == 200);
+    CHECK(door.ask(post("clicks", "{\"a\":\"" + std::string(900'000, 'x') + "\"}")).status == 200);
+}
+
+TEST_CASE("The pool's queue is bounded, and probes do not need it") {
+    ServerOptions options;
+    options.pool_threads = 1;
+    options.pool_waiting_max = 1;
+    Door door(options);
+    std::atomic<bool> go{false};
+    std::atomic<int> running{0};
+    door.pool.script([&](const query::QueryRequest&, query::ResultSink& sink) -> Result<query::QuerySummary> {
+        ++running;
+        while (!go)
+            std::this_thread::yield();
+        sink.columns({{"a", "INTEGER"}});
+        return query::QuerySummary{LogIndex(1), false, 0};
+    });
+    Client one = door.client(), two = door.client(), three = door.client();
+    const std::string select = request("POST", "/v1/sql", "", "SELECT 1");
+    one.send(select);
+    while (running == 0)
+        std::this_thread::yield();
+    two.send(select);
+    // `two` waits in the queue; that can be seen only by what a third gets.
+    Response r;
+    for (int i = 0; i < 100; ++i) {
+        r = door.ask(request("GET", "/livez"));
+        CHECK(r.status == 200);
+    }
+    r = three.ask(select);
+    CHECK(r.status == 503);
+    CHECK_FALSE(r.field("Retry-After").empty());
+    CHECK(door.ask(request("GET", "/readyz")).status == 200);
+    CHECK(door.ask(post("clicks", "{}")).status == 200);
+    CHECK(door.ask(post("fresh", "{}")).status == 503);  // making a stream needs the pool
+    go = true;
+    CHECK(one.receive().status == 200);
+    CHECK(two.receive().status == 200);
+}
+
+TEST_CASE("A thousand idle connections do not hold up the next") {
+    rlimit files{};
+    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
+    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);
+    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
+    REQUIRE(files.rlim_cur >= 2200);  // both ends are in this process
+    Door door;
+    std::vector<Client> idle;
+    for (int i = 0; i < 1000; ++i)
+        idle.push_back(door.client());
+    for (std::size_t i = 0; i < 100; ++i)
+        CHECK(idle[i].send("GET / HT"));
+    CHECK(door.ask(post("clicks", "{}")).status == 200);
+    for (auto& c : idle)
+        c.send("");
+    CHECK(idle.back().ask(request("GET", "/livez")).status == 200);
+}
+
+TEST_CASE("Stopping lets what is under way finish, and no more") {
+    Door door;
+    door.catalog.shard.hold = true;
+    Client busy = door.client(), idle = door.client();
+    CHECK(idle.ask(request("GET", "/livez")).status == 200);
+    busy.send(post("clicks", "{}"));
+    while (door.catalog.shard.held() == 0)
+        std::this_thread::yield();
+    std::thread stopper([&] { door.server->stop(20'000); });
+    CHECK(idle.closed());
+    door.catalog.shard.release();
+    const Response r = busy.receive();
+    CHECK(r.status == 200);
+    CHECK(r.field("Connection") == "close");
+    CHECK(busy.closed());
+    stopper.join();
+
+    Door other;
+    other.catalog.shard.hold = true;
+    Client stuck = other.client();
+    stuck.send(post("clicks", "{}"));
+    while (other.catalog.shard.held() == 0)
+        std::this_thread::yield();
+    other.server->stop(10);
+    CHECK(stuck.closed());
+    other.catalog.shard.release();  // an outcome for nobody is harmless
+}
+
+TEST_CASE("Addresses") {
+    FakeClock clock;
+    FakeCatalog catalog;
+    FakePool pool;
+    obs::Metrics metrics;
+    auto disk = os::make_real_disk();
+    auto f = [&](const std::string& listen, bool want) {
+        ServerOptions options;
+        options.listen = listen;
+        const auto opened = Server::open(options, {catalog, pool, metrics, *disk, clock});
+        INFO(listen);
+        CHECK(opened.has_value() == want);
+        return opened ? opened.value()->address() : opened.error().detail;
+    };
+    CHECK(f("127.0.0.1:0", true) != "127.0.0.1:0");
+    CHECK(f("localhost:0", true).starts_with("127.0.0.1:"));
+    f("127.0.0.1", false);
+    f("127.0.0.1:", false);
+    f("127.0.0.1:65536", false);
+    f("127.0.0.1:x", false);
+    f("nonsense:80", false);
+    f("", false);
+    Door door;
+    CHECK(has(f(door.server->address(), false), "--http"));
+}
