@@ -1,0 +1,118 @@
+#include "node/node.h"
+
+#include "base/limits.h"
+#include "os/clock.h"
+
+#include <charconv>
+#include <cstdio>
+#include <malloc.h>
+#include <string_view>
+#include <utility>
+
+namespace weir::node {
+namespace {
+
+constexpr std::int64_t drain_ms = 5'000;
+constexpr const char* identity_head = "weirhouse data directory, format 1\n";
+
+std::string hex(std::uint64_t value) {
+    char text[17];
+    std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(value));
+    return text;
+}
+
+bool parse_hex(std::string_view text, std::uint64_t& value) {
+    const auto end = text.data() + text.size();
+    const auto parsed = std::from_chars(text.data(), end, value, 16);
+    return parsed.ec == std::errc() && parsed.ptr == end && text.size() == 16;
+}
+
+// Batches of megabytes come and go all the time: keep their memory instead of giving it back to the kernel and faulting
+// it in again, which costs more than the copies.
+void keep_large_blocks() {
+    mallopt(M_MMAP_THRESHOLD, static_cast<int>(32 * limits::mib));
+    mallopt(M_TRIM_THRESHOLD, static_cast<int>(64 * limits::mib));
+    mallopt(M_ARENA_MAX, 4);
+}
+
+}  // namespace
+
+Result<Identity> load_identity(os::Disk& disk, const std::string& data_dir) {
+    const std::string path = data_dir + "/weir.identity";
+    if (!TRY(disk.exists(path))) {
+        if (TRY(disk.exists(data_dir + "/wal"))) {
+            return Error{Errc::corrupt,
+                         path + " is missing, but " + data_dir +
+                             "/wal is there: restore it from a backup; without it the dedup index cannot be read"};
+        }
+        Identity identity;
+        identity.id = hex(os::random_u64()) + hex(os::random_u64());
+        identity.hash_seed = os::random_u64();
+        TRY(disk.make_dirs(data_dir));
+        TRY(os::replace_file(disk, path,
+                             identity_head + ("id " + identity.id + "\nhash_seed " + hex(identity.hash_seed) + "\n")));
+        return identity;
+    }
+    const std::string text = TRY(os::read_file(disk, path, 4096));
+    const std::string_view head = identity_head;
+    Identity identity;
+    std::string_view rest = text;
+    const bool well_formed = rest.starts_with(head) && rest.size() == head.size() + 3 + 32 + 11 + 16 + 1 &&
+                             rest.substr(head.size(), 3) == "id " &&
+                             rest.substr(head.size() + 35, 11) == "\nhash_seed " &&
+                             parse_hex(rest.substr(head.size() + 46, 16), identity.hash_seed);
+    if (!well_formed) return Error{Errc::corrupt, path + " is not readable by this version: restore it from a backup"};
+    identity.id = std::string(rest.substr(head.size() + 3, 32));
+    return identity;
+}
+
+Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
+    keep_large_blocks();
+    auto node = std::unique_ptr<Node>(new Node());
+    node->disk_ = os::make_real_disk();
+    TRY(node->disk_->make_dirs(settings.data_dir));
+    node->lock_ = std::make_unique<os::DirLock>(TRY(os::DirLock::take(settings.data_dir)));
+    const auto identity = TRY(load_identity(*node->disk_, settings.data_dir));
+    node->metrics_ = std::make_unique<obs::Metrics>();
+    node->catalog_ = cluster::LocalCatalog::make(settings.undeclared_streams);
+
+    cluster::LocalShardOptions shard;
+    shard.data_dir = settings.data_dir;
+    shard.dedup_memory = settings.dedup_memory_bytes;
+    shard.apply_lag_bytes = settings.apply_lag_bytes;
+    shard.wal.wal_bytes = settings.wal_bytes;
+    shard.incarnation = os::random_u64();
+    shard.seed = os::random_u64();
+    shard.fingerprint_key = {identity.hash_seed};
+    auto* catalog = node->catalog_.get();
+    node->shard_ = TRY(cluster::LocalShard::open(std::move(shard), *node->disk_, node->clock_, *node->metrics_,
+                                                 [catalog](std::shared_ptr<const apply::Definitions> definitions) {
+                                                     catalog->on_definitions(std::move(definitions));
+                                                 }));
+    catalog->attach(*node->shard_);
+    node->shard_->start();
+
+    query::PoolOptions pool;
+    pool.shard_dir = node->shard_->data_dir();
+    node->queries_ = query::Pool::make(pool);
+
+    http::ServerOptions http;
+    http.listen = settings.http_listen;
+    http.hosts = settings.http_hosts;
+    http.origins = settings.http_origins;
+    http.undeclared_streams = settings.undeclared_streams;
+    http.node_id = settings.node_id;
+    http.version = WEIR_VERSION;
+    node->http_ =
+        TRY(http::Server::open(http, {*node->catalog_, *node->queries_, *node->metrics_, *node->disk_, node->clock_}));
+    node->http_->start();
+    return node;
+}
+
+Node::~Node() {
+    if (http_) http_->stop(drain_ms);
+    if (queries_) queries_->stop();
+    if (shard_) shard_->stop();
+}
+
+}  // namespace weir::node

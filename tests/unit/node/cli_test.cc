@@ -1,0 +1,190 @@
+#include "node/cli.h"
+
+#include "capture.h"
+#include "fake_server.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <algorithm>
+
+namespace weir::node {
+namespace {
+
+struct Ran {
+    int exit = -1;
+    std::string out;
+    std::string err;
+    int served = 0;
+    LoadedSettings settings;
+    int worker_fd = -1;
+    std::string worker_dir;
+};
+
+Ran ran(const std::vector<std::string>& words, const TextMap& environment = {}) {
+    Ran result;
+    test::Capture capture;
+    const ServeFn serve = [&](const LoadedSettings& loaded) {
+        ++result.served;
+        result.settings = loaded;
+        return 42;
+    };
+    const WorkerFn worker = [&](int fd, const std::string& dir) {
+        result.worker_fd = fd;
+        result.worker_dir = dir;
+        return 43;
+    };
+    result.exit = run_cli_on(capture.console, words, environment, serve, worker);
+    result.out = capture.out();
+    result.err = capture.err();
+    return result;
+}
+
+TEST_CASE("serve gets its settings and its exit code comes back") {
+    const Ran r = ran({"serve", "--data", "/d", "--http=127.0.0.1:0", "--node-id", "n2"}, {{"WEIR_NODE_ID", "n9"}});
+    CHECK(r.exit == 42);
+    CHECK(r.served == 1);
+    CHECK(r.settings.settings.data_dir == "/d");
+    CHECK(r.settings.settings.http_listen == "127.0.0.1:0");
+    CHECK(r.settings.settings.node_id == "n2");
+    CHECK(ran({"serve", "--http", "0.0.0.0:1", "--insecure"}).exit == 42);
+}
+
+TEST_CASE("what serve refuses") {
+    const Ran open = ran({"serve", "--http", "0.0.0.0:1"});
+    CHECK(open.exit == 2);
+    CHECK(open.served == 0);
+    CHECK(open.err.find("--insecure") != std::string::npos);
+    const Ran warned = ran({"serve"}, {{"WEIR_NODE_DI", "x"}});
+    CHECK(warned.exit == 42);
+    CHECK(warned.err.find("warning: unknown variable WEIR_NODE_DI") == 0);
+    // A door that is not built has no flag.
+    for (const char* flag : {"--kafka", "--peer", "--cluster", "--join", "--config"}) {
+        INFO(flag);
+        CHECK(ran({"serve", flag, "x"}).exit == 2);
+    }
+}
+
+TEST_CASE("the worker's command is there and not in the help") {
+    const Ran r = ran({"sql-worker", "--fd", "7", "--dir", "/x"});
+    CHECK(r.exit == 43);
+    CHECK(r.worker_fd == 7);
+    CHECK(r.worker_dir == "/x");
+    CHECK(ran({"sql-worker"}).exit == 2);
+    CHECK(help_text("").find("sql-worker") == std::string::npos);
+}
+
+TEST_CASE("wrong words are refused with what was perhaps meant") {
+    const auto refused = [](const std::vector<std::string>& words, const char* must_say) {
+        const Ran r = ran(words);
+        INFO(r.err);
+        CHECK(r.exit == 2);
+        CHECK(r.out.empty());
+        CHECK(r.err.find(must_say) != std::string::npos);
+    };
+    refused({"sevre"}, "there is no command \"sevre\"; did you mean serve?\n  try: weir --help\n");
+    refused({"stream", "list"}, "there is no command \"stream list\"");
+    refused({"bench", "ingets"}, "did you mean ingest?");
+    refused({"sql", "SELECT 1", "--min-idnex", "1"},
+            "there is no option --min-idnex; did you mean --min-index?\n  try: weir sql --help\n");
+    refused({"serve", "--date", "x"}, "did you mean --data?");
+    refused({"bench", "ingest", "--evnts=5"}, "there is no option --evnts; did you mean --events?");
+    refused({"sql"}, "is needed");
+    refused({"sql", "a", "-f", "b"}, "is needed");
+    refused({"sql", "a", "b"}, "one word too many: \"b\"");
+    refused({"sql", "SELECT 1", "-o", "xml"}, "-o takes table, json, ndjson or csv");
+    refused({"sql", "SELECT 1", "--timeout", "soon"}, "--timeout takes a time");
+    refused({"sql", "SELECT 1", "--server", "ftp://x"}, "expected a server such as");
+    refused({"sql", "SELECT 1", "--api-key", "a\nb"}, "printable");
+    refused({"produce"}, "stream is required");
+    refused({"produce", "s", "--batch", "0"}, "--batch");
+    refused({"produce", "bad name"}, "");
+    refused({"produce", "s", "/nonexistent"}, "/nonexistent");
+    refused({"tail", "s", "-o", "csv"}, "raw, json or pretty");
+    refused({"bench", "ingest", "--events", "0"}, "--events");
+    refused({"stream"}, "subcommand");
+    refused({"help", "produc"}, "did you mean produce?");
+    refused({"\x1b[2J"}, "\\x1b[2J");
+    CHECK(ran({}).exit == 2);
+}
+
+TEST_CASE("help goes to stdout and fits a screen") {
+    std::vector<std::string> topics = command_names();
+    topics.emplace_back("");
+    topics.emplace_back("exit-codes");
+    for (const std::string& topic : topics) {
+        INFO(topic);
+        const std::string text = help_text(topic);
+        REQUIRE_FALSE(text.empty());
+        CHECK(std::ranges::count(text, '\n') <= 24);
+        std::size_t widest = 0;
+        for (std::size_t at = 0; at < text.size(); at = text.find('\n', at) + 1)
+            widest = std::max(widest, text.find('\n', at) - at);
+        CHECK(widest <= 110);
+    }
+    CHECK(ran({"--help"}).out == help_text(""));
+    CHECK(ran({"--help"}).exit == 0);
+    CHECK(ran({"sql", "-h"}).out == help_text("sql"));
+    CHECK(ran({"stream", "info", "--help"}).out == help_text("stream"));
+    CHECK(ran({"serve", "--help"}).out == help_text("serve"));
+    CHECK(ran({"help", "stream", "ls"}).out == help_text("stream"));
+    CHECK(ran({"help"}).out == help_text(""));
+    CHECK(ran({"help", "exit-codes"}).out.find("74  disk error") != std::string::npos);
+    CHECK(help_text("nonsense").empty());
+    CHECK(help_text("stream rm").empty());
+}
+
+TEST_CASE("serve's help, whole") {
+    CHECK(help_text("serve") ==
+          "weir serve     run a node, in the foreground; SIGTERM or Ctrl-C drains and stops it\n"
+          "\n"
+          "  weir serve\n"
+          "  weir serve --data /var/lib/weir --http 127.0.0.1:9000\n"
+          "  WEIR_LIMITS_MEMORY=2GiB weir serve\n"
+          "\n"
+          "Options, each also by its variable (the flag wins)\n"
+          "  --data DIR                where everything is kept; default ./weir-data (WEIR_NODE_DATA_DIR)\n"
+          "  --http HOST:PORT          where HTTP is served; port 0 picks one; default 127.0.0.1:8080 "
+          "(WEIR_HTTP_LISTEN)\n"
+          "  --node-id NAME            this node's name; default n1 (WEIR_NODE_ID)\n"
+          "  --insecure                allow an address that others can reach, without keys (WEIR_INSECURE)\n"
+          "\n"
+          "Variables\n"
+          "  WEIR_HTTP_HOSTS           further host names that browsers may use\n"
+          "  WEIR_HTTP_ORIGINS         further origins that browsers may come from\n"
+          "  WEIR_LIMITS_MEMORY        memory that caches and queues may take; default 512MiB\n"
+          "  WEIR_LIMITS_DEDUP_MEMORY  memory of the dedup filters; default memory/4\n"
+          "  WEIR_STORAGE_WAL_BYTES    write-ahead log above which a checkpoint is due; default 1GiB\n"
+          "  WEIR_STORAGE_APPLY_LAG_BYTES  lag of apply above which proposals wait; default 1GiB\n"
+          "  WEIR_STREAMS_UNDECLARED   allow or deny: the first event creates its stream; default allow\n");
+}
+
+TEST_CASE("version") {
+    CHECK(ran({"version"}).out == "weir " WEIR_VERSION "\n");
+    CHECK(ran({"--version"}).out == "weir " WEIR_VERSION "\n");
+    CHECK(ran({"version"}).exit == 0);
+}
+
+TEST_CASE("client commands find the server by flag, then environment") {
+    test::FakeServer server([](const test::FakeRequest&) {
+        test::FakeReply reply;
+        reply.body = R"({"columns":[{"name":"x"}],"rows":[[1]]})";
+        return reply;
+    });
+    CHECK(ran({"sql", "SELECT 1", "--server", server.url()}).exit == 0);
+    const Ran by_environment =
+        ran({"sql", "SELECT 1", "-o", "csv"}, {{"WEIR_SERVER", server.url()}, {"WEIR_API_KEY", "k"}});
+    CHECK(by_environment.exit == 0);
+    CHECK(by_environment.out == "x\n1\n");
+    CHECK(server.seen().back().head.find("Authorization: Bearer k\r\n") != std::string::npos);
+    CHECK(ran({"sql", "SELECT 1", "--server", server.url()}, {{"WEIR_SERVER", "http://127.0.0.1:1"}}).exit == 0);
+}
+
+TEST_CASE("no server: exit 3, the address and what to do") {
+    const Ran r = ran({"sql", "SELECT 1", "--server", "http://127.0.0.1:1"});
+    CHECK(r.exit == 3);
+    CHECK(r.err.find("error: cannot reach http://127.0.0.1:1: ") == 0);
+    CHECK(r.err.find("\n  try: weir serve\n") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace weir::node

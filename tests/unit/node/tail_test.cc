@@ -1,0 +1,137 @@
+#include "node/tail.h"
+
+#include "capture.h"
+#include "fake_server.h"
+
+#include <catch2/catch_test_macros.hpp>
+
+#include <thread>
+#include <unistd.h>
+
+namespace weir::node {
+namespace {
+
+constexpr const char* two_events =
+    R"({"events":[{"cursor":"0:3:0","partition":1,"offset":7,"append_time":"2025-01-01T00:00:00.000Z","value":{"n":1.50,"n":2}},)"
+    R"({"cursor":"0:3:1","partition":0,"offset":2,"append_time":"2025-01-01T00:00:00.001Z","value":{"z":1,"a":9223372036854775808}}],)"
+    R"("next":"0:3:2"})";
+constexpr const char* no_events = R"({"events":[],"next":"0:3:2"})";
+
+struct Ran {
+    Exit exit;
+    std::string out;
+    std::vector<test::FakeRequest> seen;
+};
+
+Ran ran(TailOptions options, const test::FakeServer::Handler& handler) {
+    test::FakeServer server(handler);
+    test::Capture capture;
+    Client client(server.choice());
+    const Exit exit = run_tail(capture.console, client, options);
+    return {exit, capture.out(), server.seen()};
+}
+
+test::FakeReply first_then_none(const test::FakeRequest& request) {
+    test::FakeReply reply;
+    reply.body = request.target.find("0%3A3%3A2") == std::string::npos ? two_events : no_events;
+    return reply;
+}
+
+TEST_CASE("an event is printed as it was sent") {
+    const Ran r = ran({.stream = "s"}, first_then_none);
+    CHECK(r.exit == Exit::ok);
+    CHECK(r.out == "{\"n\":1.50,\"n\":2}\n{\"z\":1,\"a\":9223372036854775808}\n");
+    // The page held less than was wanted, so the end is made sure of.
+    REQUIRE(r.seen.size() == 2);
+    CHECK(r.seen[0].target == "/v1/streams/s/events?limit=10&last=10");
+    CHECK(r.seen[1].target == "/v1/streams/s/events?limit=8&from=0%3A3%3A2");
+}
+
+TEST_CASE("pretty and json") {
+    CHECK(ran({.stream = "s", .format = TailFormat::pretty}, first_then_none).out ==
+          "2025-01-01T00:00:00.000Z  p1:7  {\"n\":1.50,\"n\":2}\n"
+          "2025-01-01T00:00:00.001Z  p0:2  {\"z\":1,\"a\":9223372036854775808}\n");
+    CHECK(ran({.stream = "s", .format = TailFormat::json}, first_then_none)
+              .out.starts_with("{\"cursor\":\"0:3:0\",\"partition\":1,\"offset\":7,\"append_time\":\"2025-01-01T00:00:"
+                               "00.000Z\",\"value\":{\"n\":1.50,\"n\":2}}\n"));
+}
+
+TEST_CASE("from the beginning it goes page by page to the end") {
+    const Ran r = ran({.stream = "s", .from = "beginning"}, first_then_none);
+    CHECK(r.exit == Exit::ok);
+    REQUIRE(r.seen.size() == 2);
+    CHECK(r.seen[0].target == "/v1/streams/s/events?limit=1000&from=beginning");
+    CHECK(r.seen[1].target == "/v1/streams/s/events?limit=1000&from=0%3A3%3A2");
+}
+
+TEST_CASE("-n bounds, also to nothing") {
+    const Ran r = ran({.stream = "s", .from = "beginning", .count = 2}, first_then_none);
+    CHECK(r.seen.size() == 1);
+    CHECK(r.seen[0].target == "/v1/streams/s/events?limit=2&from=beginning");
+    CHECK(ran({.stream = "s", .count = 0}, first_then_none).seen.empty());
+}
+
+TEST_CASE("following goes on until it is stopped") {
+    int stop[2];
+    REQUIRE(pipe(stop) == 0);
+    int asked = 0;
+    const Ran r = ran({.stream = "s", .follow = true, .stop_fd = stop[0]}, [&](const test::FakeRequest& request) {
+        if (++asked == 3) CHECK(write(stop[1], "x", 1) == 1);
+        return first_then_none(request);
+    });
+    CHECK(r.exit == Exit::ok);
+    CHECK(r.seen.size() == 3);
+    CHECK(r.out == "{\"n\":1.50,\"n\":2}\n{\"z\":1,\"a\":9223372036854775808}\n");
+    close(stop[0]);
+    close(stop[1]);
+}
+
+TEST_CASE("following ends when the reader of the output has gone, also without another event") {
+    int out[2];
+    REQUIRE(pipe(out) == 0);
+    test::FakeServer server(first_then_none);
+    test::Capture capture;
+    Console console = capture.console;
+    console.out = fdopen(out[1], "w");
+    Client client(server.choice());
+    std::thread reader([&] {
+        char byte = 0;
+        CHECK(read(out[0], &byte, 1) == 1);
+        close(out[0]);
+    });
+    CHECK(run_tail(console, client, {.stream = "s", .follow = true}) == Exit::ok);
+    reader.join();
+    fclose(console.out);
+}
+
+TEST_CASE("no such stream") {
+    const Ran r = ran({.stream = "s"}, [](const test::FakeRequest&) {
+        test::FakeReply reply;
+        reply.status = 404;
+        reply.body = R"({"code":"not_found","detail":"no stream s"})";
+        return reply;
+    });
+    CHECK(r.exit == Exit::not_found);
+}
+
+TEST_CASE("pages with the value as text, and answers that are no pages") {
+    const auto page = parse_tail_page(R"({"events":[{"value":"{\"a\":\"\\u0041\"}"}],"next":"x"})");
+    REQUIRE(page);
+    CHECK(page.value().events[0].value == R"({"a":"\u0041"})");
+    CHECK(page.value().events[0].offset == -1);
+    for (const char* body : {"", "[]", "{}", R"({"events":1})", R"({"events":[1]})", R"({"events":[{"value":)"}) {
+        INFO(body);
+        CHECK_FALSE(parse_tail_page(body));
+    }
+}
+
+TEST_CASE("ages become times") {
+    CHECK(resolve_from("5m", 600'000) == "1970-01-01T00:05:00.000Z");
+    CHECK(resolve_from("-5m", 600'000) == "1970-01-01T00:05:00.000Z");
+    CHECK(resolve_from("beginning", 0) == "beginning");
+    CHECK(resolve_from("0:1:2", 0) == "0:1:2");
+    CHECK(resolve_from("2025-01-01T00:00:00Z", 0) == "2025-01-01T00:00:00Z");
+}
+
+}  // namespace
+}  // namespace weir::node
