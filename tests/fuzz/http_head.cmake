@@ -1,3 +1,1 @@
-if(TARGET weir_http)
-  fuzz_target(http_head SOURCE http_head.cc USES http record base)
-endif()
+fuzz_target(http_head SOURCE http_head.cc USES http record base)

@@ -28,6 +28,14 @@ struct Bench {
                              [this](bool f) { full.push_back(f); }, [this](ShardId) { wants++; }, nullptr,
                              [this](const Error&) { fatal++; }});
     }
+    // A shard's hard state comes before its first entry.
+    void first_job() {
+        FlushJob j;
+        j.hard_state = true;
+        j.start.incarnation = 1;
+        j.start.term = Term(1);
+        flusher->on_job(std::move(j));
+    }
     void job(std::uint64_t index, std::size_t bytes = 10) {
         FlushJob j;
         FlushJob::Item item;
@@ -44,6 +52,7 @@ struct Bench {
 
 TEST_CASE("flusher: one flush covers everything that came meanwhile") {
     Bench b;
+    b.first_job();
     for (std::uint64_t i = 1; i <= 5; i++)
         b.job(i);
     CHECK(b.persisted.empty());
@@ -71,6 +80,7 @@ TEST_CASE("flusher: below the reserve admission is told, and told again when the
 
 TEST_CASE("flusher: a write that finds no space acknowledges nothing, and goes through when there is room") {
     Bench b;
+    b.first_job();
     b.job(1);
     (void)b.flusher->step();
     b.disk.set_capacity(b.disk.used_bytes());
@@ -89,6 +99,7 @@ TEST_CASE("flusher: a write that finds no space acknowledges nothing, and goes t
 
 TEST_CASE("flusher: a failed write or flush is fatal and acknowledges nothing") {
     Bench b;
+    b.first_job();
     b.job(1);
     b.disk.on_operation([] { return false; });
     (void)b.flusher->step();
@@ -98,6 +109,7 @@ TEST_CASE("flusher: a failed write or flush is fatal and acknowledges nothing") 
 
 TEST_CASE("flusher: a log over wal_bytes asks for a checkpoint") {
     Bench b(512 * 1024);
+    b.first_job();
     for (std::uint64_t i = 1; i < 40; i++) {
         b.job(i, 50'000);
         (void)b.flusher->step();
