@@ -26,16 +26,18 @@ for argument in "$@"; do
   esac
 done
 [ -n "$events" ] || events=$root/examples/events.ndjson.gz
+[ "$deps_only" = 1 ] || [ ! -d "$events" ] || { echo "error: $events is a directory" >&2; exit 2; }
 [ "$deps_only" = 1 ] || [ -r "$events" ] || { echo "error: cannot read $events" >&2; exit 5; }
 events=$(realpath "$events" 2>/dev/null || echo "$events")
 
+trap 'echo "error: ${BASH_SOURCE[0]}:$LINENO: a command failed" >&2' ERR
 step() { printf '\n== %s\n' "$*" >&2; }
 
 step "1/5 what the build needs (Debian packages)"
 "$root/packaging/install-deps.sh" >&2
 [ "$deps_only" = 0 ] || exit 0
 
-step "2/5 build (the first time takes a few minutes)"
+[ -x build/release/weir ] && step "2/5 build" || step "2/5 build (the first time takes about four minutes on two cores)"
 cd "$root"
 log=$(mktemp)
 if ! { cmake --preset release -DWEIR_TESTS=OFF && cmake --build --preset release --target weir; } >"$log" 2>&1; then
@@ -86,11 +88,14 @@ grep '^ready in' "$server_log" >&2
 
 # The shipped statements fit events of the shape in examples/README.md; anything else is taken as it comes.
 first_lines() { case "$events" in *.gz) gzip -dc -- "$events" ;; *) cat -- "$events" ;; esac 2>/dev/null | head -n 50 || true; }
-if first_lines | grep -q '"event_id".*"timestamp".*"user_id".*"properties".*"status"'; then
+if first_lines | jq -R 'fromjson? | objects | select(has("event_id") and has("timestamp") and has("user_id") and has("properties"))' 2>/dev/null |
+  grep -q .; then
   stream=access
-  "$weir" sql -f "$root/examples/access.sql" >/dev/null
+  "$weir" sql -f "$root/examples/access.sql" >/dev/null 2>&1
+  echo "declared stream access and view access_1h (examples/access.sql)" >&2
 else
   stream=events
+  echo "these are not events of the shape of examples/access.sql: stream events takes them undeclared" >&2
 fi
 
 step "4/5 take in $(basename "$events") as stream $stream"
@@ -98,7 +103,8 @@ result=$work/result.json
 code=0
 "$weir" produce "$stream" "$events" -o json >"$result" || code=$?
 # 7: some lines were rejected; they are kept as dead letters and are no failure here.
-[ "$code" = 0 ] || [ "$code" = 7 ] || { cat "$result"; echo "error: produce ended with $code" >&2; exit "$code"; }
+[ "$code" = 0 ] || [ "$code" = 7 ] || { echo "error: weir produce ended with $code" >&2; exit "$code"; }
+[ "$(jq -r .lines "$result")" != 0 ] || { echo "error: $events holds no events" >&2; exit 1; }
 index=$(jq -r .applied_index "$result")
 jq -r '"accepted   \(.accepted)\nduplicates \(.duplicates)\nrejected   \(.rejected)"' "$result"
 
@@ -106,16 +112,20 @@ step "5/5 ask"
 query() { printf '\nweir> %s\n' "$1"; "$weir" sql --min-index "$index" "$1"; }
 query "SELECT reason, count(*) AS n FROM ${stream}_dead_letters GROUP BY 1 ORDER BY 2 DESC, 1"
 if [ "$stream" = access ]; then
-  query "SELECT status, sum(n) AS n, sum(bytes) AS bytes FROM access_1h GROUP BY status ORDER BY 2 DESC"
+  query "SELECT status, sum(n) AS n, sum(bytes) AS bytes FROM access_1h GROUP BY status ORDER BY 2 DESC, 1"
   query "SELECT window_start, sum(n) AS n, sum(bytes) AS bytes FROM access_1h GROUP BY window_start ORDER BY 1"
 else
+  query "SELECT event_time, payload FROM events LIMIT 3"
+  echo "(event_time is the member 'timestamp' where it reads as a time; CREATE STREAM says where yours is: README, step 3)" >&2
   query "SELECT bucket(event_time, '1h') AS hour, count(*) AS n FROM events GROUP BY 1 ORDER BY 1"
 fi
 
 printf '\nnode       %s\n' "$address"
 if [ "$keep" = 1 ]; then
   printf 'data       %s\n' "$work/weir-data"
+  printf 'ask it     %s sql --server %s '"'SELECT * FROM $stream LIMIT 5'"'\n' "$weir" "$address"
   printf 'stop it    kill %s\n' "$server"
+  printf 'remove it  rm -rf %s\n' "$work"
   disown "$server"
 else
   printf 'It stops now and its data goes; --keep leaves it running.\n'

@@ -11,10 +11,31 @@ run_packages=(curl jq)
 test_packages=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3 strace)
 test_backports_packages=(catch2)
 
+trap 'echo "error: ${BASH_SOURCE[0]}:$LINENO: a command failed" >&2' ERR
+
+# Where this machine gets Debian from: the first `URIs:` of a deb822 file or address of a `deb` line, comments skipped, an
+# address that ends in /debian before others (vendors' sources may stand beside it). $1: another apt folder, for tests.
+debian_uri() {
+  local apt=${1:-/etc/apt} uris
+  uris=$({
+    cat "$apt"/sources.list.d/*.sources 2>/dev/null || true
+  } | sed -n 's/^URIs:[[:space:]]*\(https\{0,1\}:[^[:space:]]*\).*/\1/p')
+  uris+=$'\n'$({
+    cat "$apt"/sources.list "$apt"/sources.list.d/*.list 2>/dev/null || true
+  } | sed -nE 's/^[[:space:]]*deb[[:space:]]+(\[[^]]*\][[:space:]]*)?(https?:[^[:space:]]+).*/\2/p')
+  uris=$(grep -v '^$' <<<"$uris" || true)
+  grep -m1 -E '/debian/?$' <<<"$uris" || head -n 1 <<<"$uris"
+}
+if [ "${1:-}" = --debian-uri ]; then
+  debian_uri "${2:-}"
+  exit 0
+fi
+
 tests=0
 for argument in "$@"; do
   case "$argument" in
     --tests) tests=1 ;;
+    -h | --help) echo "usage: packaging/install-deps.sh [--tests]"; exit 0 ;;
     *) echo "usage: packaging/install-deps.sh [--tests]" >&2; exit 2 ;;
   esac
 done
@@ -55,21 +76,16 @@ apt_get() { "${sudo[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o Dpkg:
 
 if [ "${#missing_backports[@]}" -gt 0 ] && [ "$(. /etc/os-release && echo "${VERSION_CODENAME:-}")" = bookworm ]; then
   list=/etc/apt/sources.list.d/weirhouse-backports.list
+  added=0
   if ! grep -rqsE '^[^#]*bookworm-backports' /etc/apt/sources.list /etc/apt/sources.list.d/; then
-    # The first configured Debian source says where: `URIs:` of a deb822 file, or the address of a `deb` line.
-    # Other vendors' sources may stand beside it; Debian's main archive ends in /debian.
-    uris=$(cat /etc/apt/sources.list.d/*.sources 2>/dev/null | sed -n 's/^URIs:[[:space:]]*\([^[:space:]]*\).*/\1/p')
-    uri=$(grep -m1 -E '/debian/?$' <<<"$uris" || head -n 1 <<<"$uris")
-    if [ -z "$uri" ]; then
-      uri=$(cat /etc/apt/sources.list /etc/apt/sources.list.d/*.list 2>/dev/null |
-        sed -nE 's/^[[:space:]]*deb[[:space:]]+(\[[^]]*\][[:space:]]*)?([^[:space:]]+).*/\2/p' | head -n 1)
-    fi
-    [ -n "$uri" ] || { echo "error: no Debian source is configured for apt" >&2; exit 1; }
+    uri=$(debian_uri)
+    [ -n "$uri" ] || { echo "error: apt has no http(s) source of Debian configured: add one to /etc/apt/sources.list" >&2; exit 1; }
     echo "apt: adding bookworm-backports from $uri ($list)"
     echo "deb $uri bookworm-backports main" | "${sudo[@]}" tee "$list" >/dev/null
+    added=1
   fi
 fi
-echo "apt: installing ${missing[*]} ${missing_backports[*]}"
+echo "apt: installing (a fresh machine takes about two minutes) ${missing[*]} ${missing_backports[*]}"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 if ! { apt_get update &&
@@ -77,6 +93,7 @@ if ! { apt_get update &&
        { [ "${#missing_backports[@]}" = 0 ] ||
          apt_get install -y --no-install-recommends -t bookworm-backports "${missing_backports[@]}"; }; } >"$log" 2>&1; then
   tail -n 30 "$log" >&2
+  [ "${added:-0}" = 0 ] || "${sudo[@]}" rm -f "$list"     # nothing half done stays for the next run
   echo "error: apt could not install what is missing; its last lines are above" >&2
   exit 1
 fi

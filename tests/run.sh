@@ -43,7 +43,7 @@ ctest_run() { # preset ctest-arguments...
   local preset=$1
   shift
   say "unit and simulation tests, $preset"
-  # One Catch2 program is one ctest entry; what counts here are its test cases, which each program's log tells.
+  # One Catch2 program is one ctest entry and counts as one.
   ctest --test-dir "build/$preset" --output-on-failure -j 2 "$@" >"$logs/ctest-$preset.log" 2>&1
   local code=$? entries
   sed -n '/^The following tests FAILED/,$p' "$logs/ctest-$preset.log"

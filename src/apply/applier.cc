@@ -18,6 +18,7 @@ namespace {
 constexpr std::size_t flush_bytes = 4 * limits::mib;     // queued appends before they are written
 constexpr std::size_t late_bytes_max = 4 * limits::mib;  // late rows before a row commit is forced
 constexpr std::uint64_t recent_id_bytes = 256;  // dedup memory an id costs until its checkpoint: tables, run, sorting
+constexpr std::uint64_t replay_entries_max = 200;
 constexpr std::uint64_t recent_ids_min = 16 * 1024;
 
 Error disk_error(Error error, const std::string& what) {
@@ -26,6 +27,13 @@ Error disk_error(Error error, const std::string& what) {
 }
 
 }  // namespace
+
+std::string folded(std::string name) {
+    for (auto& c : name) {
+        if (c >= 'A' && c <= 'Z') c = static_cast<char>(c - 'A' + 'a');
+    }
+    return name;
+}
 
 Applier::Applier(ApplyOptions options, os::Disk& disk, Clock& clock, stream::StateStore& state, Outputs outputs)
     : options_(std::move(options)), disk_(disk), clock_(clock), state_(state), outputs_(std::move(outputs)) {}
@@ -84,8 +92,25 @@ Status Applier::apply(log::Committed&& committed) {
             if (view->tumble) view->tumble->discard_dirty_rows();
         }
     }
-    if (held_bytes_ >= flush_bytes) TRY(flush_logs());
+    if (held_bytes_ >= flush_bytes) {
+        const auto flushed = flush_logs();
+        // On a full disk the queue stays as it is and is written when there is room; admission takes nothing meanwhile.
+        if (!flushed && flushed.error().code != Errc::disk_full) return flushed;
+    }
     return {};
+}
+
+// A write that fails half way through a transaction or a checkpoint ends the process, so none is begun on a full disk:
+// rows and checkpoints wait for room, as the doors do.
+bool Applier::has_room() {
+    const auto free_bytes = disk_.free_bytes(options_.dir);
+    const bool room = !free_bytes || free_bytes.value() >= options_.disk_min_bytes;
+    if (room != had_room_) {
+        had_room_ = room;
+        obs::log(room ? obs::Level::info : obs::Level::error, room ? "apply_goes_on" : "apply_waits_for_disk",
+                 {{"dir", options_.dir}, {"min_free_bytes", std::to_string(options_.disk_min_bytes)}});
+    }
+    return room;
 }
 
 Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buffer,
@@ -128,7 +153,7 @@ Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buf
         } else if (const auto* drop = std::get_if<log::CatalogDrop>(&section)) {
             const auto it = catalog_.find(drop->id);
             if (it != catalog_.end()) {
-                names_.erase(it->second.name);
+                names_.erase(folded(it->second.name));
                 catalog_.erase(it);
                 removed_.push_back({object_key('c', drop->id), std::nullopt});
                 definitions_changed_ = true;
@@ -194,8 +219,8 @@ Status Applier::feed_views(Stream& stream, const log::BatchSection& section, con
         std::int64_t offset = section.base_offset;
         for (const auto& carried : part->carried) {
             for (auto* view : stream.views) {
-                TRY(feed_view(*view, stream, section.partition, offset, carried.events->columns, carried.rows,
-                              append_ms, section.batch));
+                TRY(feed_view(*view, section.partition, offset, carried.events->columns, carried.rows, append_ms,
+                              section.batch));
             }
             offset += static_cast<std::int64_t>(carried.rows.size());
         }
@@ -208,7 +233,7 @@ Status Applier::feed_views(Stream& stream, const log::BatchSection& section, con
     for (std::uint32_t i = 0; i < rows.size(); i++)
         rows[i] = i;
     for (auto* view : stream.views) {
-        TRY(feed_view(*view, stream, section.partition, section.base_offset, scratch_, rows, append_ms, section.batch));
+        TRY(feed_view(*view, section.partition, section.base_offset, scratch_, rows, append_ms, section.batch));
     }
     return {};
 }
@@ -230,7 +255,7 @@ Status Applier::decode_batch(const Stream& stream, std::string_view bytes, std::
     return {};
 }
 
-Status Applier::feed_view(View& view, Stream& stream, PartitionNo partition, std::int64_t base_offset,
+Status Applier::feed_view(View& view, PartitionNo partition, std::int64_t base_offset,
                           const record::ColumnBatch& columns, std::span<const std::uint32_t> rows,
                           std::int64_t append_ms, std::string_view bytes) {
     if (view.stopped()) return {};
@@ -269,8 +294,9 @@ Status Applier::feed_view(View& view, Stream& stream, PartitionNo partition, std
             next++;
         }
     }
-    (void)stream;
     if (next != late.size()) return Error{Errc::corrupt, "a late record is not in its batch"};
+    // A build over a long log may find any number of them: they go to SQLite's open transaction, not to memory.
+    if (late_bytes_ >= late_bytes_max) TRY(spill_late());
     return {};
 }
 
@@ -283,11 +309,12 @@ void Applier::stop_view(View& view, std::string why) {
 }
 
 Status Applier::put_catalog(const log::CatalogPut& put) {
-    if (names_.contains(put.name)) {
-        const auto& present = catalog_.at(names_.at(put.name));
+    if (names_.contains(folded(put.name))) {
+        const auto& present = catalog_.at(names_.at(folded(put.name)));
         return Error{Errc::already_exists, std::string("there is a ") +
                                                (present.kind == log::ObjectKind::stream ? "stream" : "view") +
-                                               " named " + put.name};
+                                               " named " + present.name +
+                                               (present.name == put.name ? "" : " (names are compared without case)")};
     }
     const bool stream = put.kind == log::ObjectKind::stream;
     const auto count = static_cast<std::size_t>(std::count_if(
@@ -299,7 +326,7 @@ Status Applier::put_catalog(const log::CatalogPut& put) {
     }
     const ObjectId id{options_.shard, applied_};
     catalog_[id] = {put.kind, put.name, put.statement, false};
-    names_[put.name] = id;
+    names_[folded(put.name)] = id;
     catalog_changed_.push_back(id);
     definitions_changed_ = true;
     return {};
@@ -327,12 +354,12 @@ Status Applier::define_stream(const log::DefineStream& define, std::int64_t appe
     // What a crash left of an earlier try is not part of the log.
     TRY(disk_.remove_tree(stream->dir));
     for (std::int32_t p = 0; p < def->schema.partitions; p++) {
-        stream->partitions.push_back(
-            TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, p), {}, options_.partition)));
+        stream->partitions.push_back(TRY(
+            log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, p), {}, partition_options(*def))));
     }
     stream->dead = TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, dead_letter_partition), {},
-                                               options_.partition));
-    stream->journal = TRY(log::Journal::open(disk_, stream->dir + "/journal", {}));
+                                               partition_options(*def)));
+    stream->journal = TRY(log::Journal::open(disk_, stream->dir + "/journal", {}, journal_options(*def)));
     for (std::int32_t p = dead_letter_partition; p < def->schema.partitions; p++)
         stream->touched_partitions.insert(p);
     Stream& present = *stream;
@@ -445,7 +472,6 @@ Status Applier::build_view(View& view, Stream& stream) {
             const auto bytes = TRY(reader->next());
             if (!bytes) break;
             const auto batch = TRY(record::read_batch(*bytes));
-            const std::int64_t base = batch.header.base_offset;
             // The append time matters only where it stands in for an event time; the record's timestamp is that
             // already.
             auto records = TRY(record::RecordIterator::open(batch, limits::batch_bytes_max));
@@ -464,20 +490,11 @@ Status Applier::build_view(View& view, Stream& stream) {
                                              record.timestamp_ms, all, scratch_);
                 rows.push_back(static_cast<std::uint32_t>(rows.size()));
             }
-            (void)base;
             if (rows.empty()) continue;
-            TRY(feed_view(view, stream, static_cast<PartitionNo>(p), first, scratch_, rows,
-                          batch.header.max_timestamp_ms, *bytes));
-            if (late_bytes_ >= late_bytes_max && writes_rows()) {
-                // Late rows are written early; the rest of the build stays invisible until its own commit.
-                if (late_bytes_ >= 16 * late_bytes_max) {
-                    stop_view(view, "more late rows while building than fit in memory");
-                    return {};
-                }
-            }
+            TRY(feed_view(view, static_cast<PartitionNo>(p), first, scratch_, rows, batch.header.max_timestamp_ms,
+                          *bytes));
         }
     }
-    if (view.stopped()) return {};
     return {};
 }
 
@@ -551,10 +568,21 @@ Status Applier::apply_retain(const log::Retain& retain) {
         if (offset <= log.start_offset()) return;
         unlink_later(log.advance_start(offset), false);
         stream.touched_partitions.insert(p);
+        drop_late_rows(stream, p, log.start_offset());
     };
     for (std::size_t p = 0; p < stream.partitions.size(); p++)
         cut(*stream.partitions[p], static_cast<PartitionNo>(p));
     cut(*stream.dead, dead_letter_partition);
+    // The journal goes as far as every partition went.
+    std::int64_t before_ms = retain.appended_before_ms;
+    auto keep = [&before_ms](const log::PartitionLog& log) {
+        const auto& segments = log.state().segments;
+        if (!segments.empty()) before_ms = std::min(before_ms, segments.front().first_append_ms);
+    };
+    for (const auto& partition : stream.partitions)
+        keep(*partition);
+    keep(*stream.dead);
+    unlink_later(stream.journal->advance_before(before_ms), false);
     if (retain.dedup_bucket != INT64_MIN) {
         stream.expired_bucket = std::max(stream.expired_bucket, retain.dedup_bucket);
         std::vector<std::string> paths;
@@ -572,6 +600,39 @@ Status Applier::apply_retain(const log::Retain& retain) {
     }
     touch(stream);
     return {};
+}
+
+// Late rows go with their events.
+void Applier::drop_late_rows(const Stream& stream, PartitionNo partition, std::int64_t start_offset) {
+    if (partition == dead_letter_partition) return;
+    for (const auto* view : stream.views) {
+        std::erase_if(late_, [&](const auto& row) {
+            return row.view == view && row.partition == partition && row.offset < start_offset;
+        });
+        if (!writes_rows()) continue;
+        row_changes_.push_back([this, table = late_table(view->id), partition, start_offset]() -> Status {
+            return database_->exec("DELETE FROM " + store::quote_name(table) + " WHERE partition = " +
+                                   std::to_string(partition) + " AND \"offset\" < " + std::to_string(start_offset));
+        });
+    }
+}
+
+// Segments end often enough that RETAIN and MAX find whole ones to cut. From the definition alone: replicas must agree.
+log::PartitionOptions Applier::partition_options(const record::Stream& stream) const {
+    auto options = options_.partition;
+    options.segment_ms = std::clamp<std::int64_t>(stream.retain_ms / 16, 1000, 86'400'000);
+    if (stream.retain_bytes >= 0) {
+        const auto share =
+            static_cast<std::uint64_t>(stream.retain_bytes) / static_cast<std::uint64_t>(stream.schema.partitions);
+        options.segment_bytes = std::min(options.segment_bytes, std::max<std::uint64_t>(share / 8, 64 * limits::kib));
+    }
+    return options;
+}
+
+log::JournalOptions Applier::journal_options(const record::Stream& stream) const {
+    log::JournalOptions options;
+    options.file_ms = std::clamp<std::int64_t>(stream.retain_ms / 16, 1000, 86'400'000);
+    return options;
 }
 
 void Applier::unlink_later(std::vector<std::string> paths, bool tree) {
@@ -595,6 +656,7 @@ Status Applier::flush_logs() {
 
 Result<std::int64_t> Applier::settle(bool force) {
     const std::int64_t now_us = clock_.monotonic_us();
+    if (!has_room()) return 100'000;
     if (!recovered_ && applied_ >= options_.last_at_start) {
         // Nobody sees the past: only now may admission, readers and doors begin.
         TRY(commit_rows(false));
@@ -607,6 +669,8 @@ Result<std::int64_t> Applier::settle(bool force) {
         outputs_.recovered(std::move(facts));
         outputs_.applied(applied_);
         last_checkpoint_us_ = last_rows_us_ = now_us;
+        // A long replay must not be repeated by the next crash.
+        if (applied_.value > checkpointed_.value + replay_entries_max) checkpoint_wanted_ = true;
     }
     if (unsettled_ && (force || !answers_.empty() || late_bytes_ >= late_bytes_max ||
                        now_us - last_rows_us_ >= options_.rows_every_us)) {
@@ -626,6 +690,10 @@ Result<std::int64_t> Applier::settle(bool force) {
             TRY(begin_checkpoint());
         }
     }
+    if (readers_held_ && TRY(database_->checkpoint_truncate())) {
+        readers_held_ = false;
+        outputs_.hold_readers(false);
+    }
     while (!unlinks_.empty() && unlinks_.front().due_us <= now_us && unlinks_.front().after <= checkpointed_) {
         // A file that is left over is removed at the next start: it is in no checkpoint.
         const auto gone =
@@ -636,6 +704,7 @@ Result<std::int64_t> Applier::settle(bool force) {
         }
         unlinks_.pop_front();
     }
+    if (readers_held_) return 5'000;
     if (unsettled_) return std::max<std::int64_t>(1000, last_rows_us_ + options_.rows_every_us - now_us);
     if (checkpointed_ < applied_)
         return std::max<std::int64_t>(1000, last_checkpoint_us_ + options_.checkpoint_every_us - now_us);
@@ -652,7 +721,7 @@ Status Applier::begin_checkpoint() {
     TRY(commit_rows(true));
 
     CheckpointJob job;
-    job.applied = {applied_, applied_term_, last_append_ms_};
+    job.applied = {applied_, applied_term_, last_append_ms_, store::Database::engine_version()};
     job.filter_bytes_max = options_.dedup_memory / 2;
     std::size_t filters = 0;
     for (auto& [id, stream] : streams_) {
@@ -750,21 +819,31 @@ void Applier::checkpoint_done(CheckpointDone&& done) {
     outputs_.checkpointed(done.applied.index, done.applied.term);
     const auto wal = database_->checkpoint_passive();
     if (!wal) obs::log(obs::Level::warning, "sqlite_checkpoint", {{"error", wal.error().detail}});
+    if (wal && wal.value() > options_.sqlite_log_bytes_max && !readers_held_) {
+        // Readers that overlap without end keep SQLite's log from being reset: new ones wait until the present ones are
+        // done.
+        readers_held_ = true;
+        outputs_.hold_readers(true);
+    }
 }
 
 StreamFacts Applier::facts_of(const Stream& stream, bool with_recent) const {
     StreamFacts facts;
     facts.stream = stream.def;
+    bool can_cut = false;
     for (const auto& partition : stream.partitions) {
         facts.end_offsets.push_back(partition->end_offset());
         facts.bytes += static_cast<std::int64_t>(partition->bytes());
         const auto& segments = partition->state().segments;
-        if (segments.size() > 1)
+        if (!segments.empty())
             facts.oldest_append_ms = std::min(facts.oldest_append_ms, segments.front().last_append_ms);
+        can_cut = can_cut || segments.size() > 1;
     }
+    // MAX keeps the last segment: without another there is nothing to ask for.
+    if (!can_cut) facts.bytes = 0;
     facts.dead_end_offset = stream.dead->end_offset();
     const auto& dead = stream.dead->state().segments;
-    if (dead.size() > 1) facts.oldest_append_ms = std::min(facts.oldest_append_ms, dead.front().last_append_ms);
+    if (!dead.empty()) facts.oldest_append_ms = std::min(facts.oldest_append_ms, dead.front().last_append_ms);
     facts.runs = stream.runs;
     for (const auto& run : stream.runs)
         facts.oldest_bucket = std::min(facts.oldest_bucket, run->state().bucket);

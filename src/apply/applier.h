@@ -34,6 +34,9 @@
 
 namespace weir::apply {
 
+// A name as the catalog compares it: SQL does not tell names apart by case, so neither may the catalog.
+std::string folded(std::string name);
+
 // What admission has to know of a stream.
 struct StreamFacts {
     record::StreamPtr stream;
@@ -81,6 +84,9 @@ struct ApplyOptions {
     std::uint64_t checkpoint_dirty_bytes = 32u << 20;
     std::int64_t unlink_after_us = 15'000'000;  // the longest read deadline: readers may still hold the list of files
     LogIndex last_at_start;                     // the log's end at the start: until it is applied nobody may read
+    std::uint64_t disk_min_bytes = 0;           // less free: rows and checkpoints wait
+    std::uint64_t sqlite_log_bytes_max = 256u << 20;  // above: new reads wait until the log can be reset
+    LogIndex wal_checkpoint;                          // the checkpoint that the log was cut at
     std::uint64_t groups_max = 10'000'000;
 };
 
@@ -101,6 +107,7 @@ class Applier {
         std::function<void()> checkpoint_began;
         std::function<void(StreamFacts&&, LogIndex covered)> runs_adopted;  // recent is empty here
         std::function<void(LogIndex, Term)> checkpointed;
+        std::function<void(bool)> hold_readers;               // SQLite's log is too long: new queries wait
         std::function<void(CheckpointJob&&)> run_checkpoint;  // answers with checkpoint_done()
     };
 
@@ -137,6 +144,7 @@ class Applier {
     Status recover();
     Status recover_streams();
     Status recover_views();
+    Status check_parts_agree() const;
     Status remove_unlisted_files();
     Status open_database();
 
@@ -144,9 +152,8 @@ class Applier {
     Status apply_batch(const log::BatchSection& section, const log::EntryBuffer::Part* part, std::int64_t append_ms);
     Status feed_views(Stream& stream, const log::BatchSection& section, const log::EntryBuffer::Part* part,
                       std::int64_t append_ms);
-    Status feed_view(View& view, Stream& stream, PartitionNo partition, std::int64_t base_offset,
-                     const record::ColumnBatch& columns, std::span<const std::uint32_t> rows, std::int64_t append_ms,
-                     std::string_view batch);
+    Status feed_view(View& view, PartitionNo partition, std::int64_t base_offset, const record::ColumnBatch& columns,
+                     std::span<const std::uint32_t> rows, std::int64_t append_ms, std::string_view batch);
     Status decode_batch(const Stream& stream, std::string_view batch, std::int64_t append_ms, record::ColumnBatch& out);
     Status apply_retain(const log::Retain& retain);
     Status put_catalog(const log::CatalogPut& put);
@@ -160,13 +167,19 @@ class Applier {
     Status flush_logs();
     Status commit_rows(bool durable);
     Status write_rows();
+    Status begin_rows();
+    Status spill_late();
     Status write_stream_rows(Stream& stream);
     Status write_view_rows(View& view);
     Status begin_checkpoint();
+    bool has_room();
     void touch(Stream& stream);
     StreamFacts facts_of(const Stream& stream, bool with_recent) const;
     StreamRecord record_of(const Stream& stream) const;
     void publish_definitions();
+    void drop_late_rows(const Stream& stream, PartitionNo partition, std::int64_t start_offset);
+    log::PartitionOptions partition_options(const record::Stream& stream) const;
+    log::JournalOptions journal_options(const record::Stream& stream) const;
     void unlink_later(std::vector<std::string> paths, bool tree);
     bool writes_rows() const { return applied_ > rows_index_; }
 
@@ -195,6 +208,9 @@ class Applier {
     std::vector<std::function<Status()>> row_changes_;  // definition changes for the next row commit
     std::vector<PendingLate> late_;
     std::size_t late_bytes_ = 0;
+    bool readers_held_ = false;
+    bool had_room_ = true;
+    bool in_transaction_ = false;  // late rows were spilled: the next row commit closes it
     std::vector<std::pair<LogIndex, std::vector<std::pair<log::ControlDone, Status>>>>
         answers_;                                                // told after the next row commit
     std::vector<std::shared_ptr<const log::EntryBuffer>> held_;  // bytes that queued appends point into

@@ -17,6 +17,7 @@ std::string AppliedRecord::encode() const {
     out.u64(term.value);
     out.i64(append_time_ms);
     out.u32(checkpoint_format);
+    out.bytes(engine);
     return bytes;
 }
 
@@ -27,6 +28,7 @@ Result<AppliedRecord> AppliedRecord::decode(std::string_view bytes) {
     record.term = Term(in.u64());
     record.append_time_ms = in.i64();
     const auto format = in.u32();
+    record.engine = std::string(in.bytes());
     if (!in.ok() || format != checkpoint_format) {
         return Error{Errc::corrupt, "the checkpoint has format " + std::to_string(format) + ", this version reads " +
                                         std::to_string(checkpoint_format)};

@@ -2,7 +2,7 @@
 // with the applied index; only then may the write-ahead log be cut below it.
 //
 // What a checkpoint remembers (state store keys; all strings of bytes):
-//   "applied"          index u64 | term u64 | append_time i64 | format u32
+//   "applied"          index u64 | term u64 | append_time i64 | format u32 | SQLite version
 //   "s" id(8, big)     a stream: definition, segments, journal, counters, dedup runs (StreamRecord)
 //   "v" id(8, big)     a view: definition, state (ViewRecord)
 //   "c" id(8, big)     a catalog entry (CatalogRecord)
@@ -31,6 +31,7 @@ struct AppliedRecord {
     LogIndex index;
     Term term;
     std::int64_t append_time_ms = INT64_MIN;
+    std::string engine;  // SQLite's version: what expressions mean is part of the replicated state
     std::string encode() const;
     static Result<AppliedRecord> decode(std::string_view bytes);
 };

@@ -4,6 +4,7 @@
 #include "apply/tables.h"
 #include "base/check.h"
 #include "base/wire.h"
+#include "obs/log.h"
 #include "sql/statement.h"
 
 #include <algorithm>
@@ -35,6 +36,10 @@ Status Applier::recover() {
         applied_ = checkpointed_ = record.index;
         applied_term_ = record.term;
         last_append_ms_ = record.append_time_ms;
+        if (record.engine != store::Database::engine_version()) {
+            obs::log(obs::Level::warning, "sqlite_version_changed",
+                     {{"checkpoint", record.engine}, {"now", store::Database::engine_version()}});
+        }
     }
     TRY(recover_streams());
     TRY(recover_views());
@@ -46,13 +51,41 @@ Status Applier::recover() {
             status = id ? record.error() : id.error();
             return false;
         }
-        names_[record.value().name] = id.value();
+        names_[folded(record.value().name)] = id.value();
         catalog_[id.value()] = std::move(record).value();
         return true;
     }));
     TRY(std::move(status));
-    TRY(remove_unlisted_files());
-    return open_database();
+    TRY(open_database());
+    TRY(check_parts_agree());
+    return remove_unlisted_files();
+}
+
+// The log, the state store and SQLite are moved on in a fixed order, so each pair tells when one was lost or is older.
+// Before any file is removed: what looks unlisted may be listed in the part that is missing.
+Status Applier::check_parts_agree() const {
+    const char* what_to_do =
+        "Restore the data directory from a backup, or start with a new --data directory and send the events again";
+    auto index = [](LogIndex i) { return std::to_string(i.value); };
+    if (rows_index_ < checkpointed_) {
+        return Error{Errc::corrupt, options_.dir + "/view.db stands at index " + index(rows_index_) +
+                                        ", behind the checkpoint at " + index(checkpointed_) +
+                                        ": the file was lost or replaced by an older copy. " + what_to_do};
+    }
+    if (options_.wal_checkpoint > checkpointed_) {
+        return Error{Errc::corrupt, options_.dir + "/state stands at index " + index(checkpointed_) +
+                                        ", behind the write-ahead log's checkpoint at " +
+                                        index(options_.wal_checkpoint) +
+                                        ": the folder was lost or replaced by an older copy. " + what_to_do};
+    }
+    if (std::max(rows_index_, checkpointed_) > options_.last_at_start) {
+        return Error{Errc::corrupt,
+                     options_.wal_dir + " ends at index " + index(options_.last_at_start) + ", before index " +
+                         index(std::max(rows_index_, checkpointed_)) +
+                         " that is applied already: the write-ahead log was lost or replaced by an older copy. " +
+                         what_to_do};
+    }
+    return {};
 }
 
 Status Applier::recover_streams() {
@@ -98,15 +131,15 @@ Status Applier::recover_streams() {
         stream->changed = false;
         for (std::size_t p = 0; p < record.partitions.size(); p++) {
             auto log = log::PartitionLog::open(disk_, partition_dir(options_.dir, id, static_cast<PartitionNo>(p)),
-                                               record.partitions[p], options_.partition);
+                                               record.partitions[p], partition_options(*def));
             if (!log) return at(log.error(), "partition " + std::to_string(p) + " of stream " + record.name);
             stream->partitions.push_back(std::move(log).value());
         }
         auto dead = log::PartitionLog::open(disk_, partition_dir(options_.dir, id, dead_letter_partition), record.dead,
-                                            options_.partition);
+                                            partition_options(*def));
         if (!dead) return at(dead.error(), "dead letters of stream " + record.name);
         stream->dead = std::move(dead).value();
-        auto journal = log::Journal::open(disk_, stream->dir + "/journal", record.journal);
+        auto journal = log::Journal::open(disk_, stream->dir + "/journal", record.journal, journal_options(*def));
         if (!journal) return at(journal.error(), "journal of stream " + record.name);
         stream->journal = std::move(journal).value();
 
@@ -205,14 +238,6 @@ Status Applier::open_database() {
     auto read = TRY(database_->prepare("SELECT idx FROM _applied"));
     if (TRY(read->step())) rows_index_ = LogIndex(static_cast<std::uint64_t>(read->column(0).integer));
     read.reset();
-    if (rows_index_ < checkpointed_) {
-        return Error{
-            Errc::corrupt,
-            path + " stands at index " + std::to_string(rows_index_.value) + ", behind the checkpoint at " +
-                std::to_string(checkpointed_.value) +
-                ": the file was lost or replaced by an older copy. Restore the data directory from a backup, or "
-                "start with a new --data directory and send the events again"};
-    }
     put_applied_ =
         TRY(database_->prepare("INSERT INTO _applied VALUES (1, ?1, ?2) ON CONFLICT DO UPDATE SET idx = excluded.idx, "
                                "append_time = excluded.append_time"));

@@ -25,12 +25,13 @@ Status Applier::commit_rows(bool durable) {
     // SQLite may hold this index from before a restart, and not durably: a checkpoint must sync it all the same.
     const bool writes = writes_rows() || (durable && applied_ == rows_index_);
     if (writes && (unsettled_ || durable || !row_changes_.empty())) {
-        TRY(database_->begin());
         const auto written = write_rows();
         if (!written) {
-            database_->rollback();
+            if (in_transaction_) database_->rollback();
+            in_transaction_ = false;
             return written;
         }
+        in_transaction_ = false;
         TRY(database_->commit(durable));
         counters_.row_commits.fetch_add(1, std::memory_order_relaxed);
         visible_ = applied_.value;
@@ -56,13 +57,33 @@ Status Applier::commit_rows(bool durable) {
     return {};
 }
 
-Status Applier::write_rows() {
+// Opens the transaction, definitions first: what follows may need their tables.
+Status Applier::begin_rows() {
+    if (!in_transaction_) TRY(database_->begin());
+    in_transaction_ = true;
     for (const auto& change : row_changes_)
         TRY(change());
     row_changes_.clear();
+    return {};
+}
+
+Status Applier::write_rows() {
+    TRY(spill_late());
     for (auto* stream : touched_)
         TRY(write_stream_rows(*stream));
     touched_.clear();
+    for (auto& [id, view] : views_) {
+        if (view->touched) TRY(write_view_rows(*view));
+    }
+    put_applied_->bind(1, number(applied_.value));
+    put_applied_->bind(2, number(last_append_ms_ == INT64_MIN ? std::int64_t{0} : last_append_ms_));
+    TRY(put_applied_->step());
+    return {};
+}
+
+// Late rows into the open transaction. They are seen with the row commit that closes it, like everything else.
+Status Applier::spill_late() {
+    TRY(begin_rows());
     for (const auto& row : late_) {
         auto& view = *row.view;
         if (!view.put_late) {
@@ -78,12 +99,6 @@ Status Applier::write_rows() {
     }
     late_.clear();
     late_bytes_ = 0;
-    for (auto& [id, view] : views_) {
-        if (view->touched) TRY(write_view_rows(*view));
-    }
-    put_applied_->bind(1, number(applied_.value));
-    put_applied_->bind(2, number(last_append_ms_ == INT64_MIN ? std::int64_t{0} : last_append_ms_));
-    TRY(put_applied_->step());
     return {};
 }
 

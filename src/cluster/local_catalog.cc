@@ -242,7 +242,10 @@ Result<record::StreamPtr> Local::ensure_stream(std::string_view name) {
     statement.if_not_exists = true;
     TRY(create(statement));
     if (auto stream = snapshot()->stream(name)) return stream;
-    return Error{Errc::not_found, "stream " + std::string(name) + " was dropped in the same moment"};
+    return Error{Errc::conflict,
+                 "the name " + std::string(name) +
+                     " is taken by one that differs only in case, or was dropped in the same moment: SQL does "
+                     "not tell such names apart"};
 }
 
 }  // namespace

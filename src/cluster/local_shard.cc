@@ -59,7 +59,8 @@ class Shard final : public LocalShard {
           clock_(clock),
           dir_(options_.data_dir + "/shards/" + std::to_string(options_.shard.value)),
           wal_dir_(options_.data_dir + "/wal"),
-          admission_inbox_(limits::inbox_bytes_max),
+          request_inbox_(limits::inbox_bytes_max),
+          admission_inbox_(SIZE_MAX),
           raft_inbox_(SIZE_MAX),
           flusher_inbox_(SIZE_MAX),
           apply_inbox_(limits::apply_queue_bytes_max),
@@ -74,10 +75,7 @@ class Shard final : public LocalShard {
     ShardId id() const override { return options_.shard; }
     bool submit(replica::IngestRequest&& request) override {
         const std::size_t bytes = request.body.size() + request.events->raw.size() * 100 + 1;
-        replica::AdmissionMessage message(std::move(request));
-        if (admission_inbox_.post(std::move(message), bytes)) return true;
-        request = std::move(std::get<replica::IngestRequest>(message));
-        return false;
+        return request_inbox_.post(std::move(request), bytes);
     }
     bool propose(replica::Control&& control) override {
         replica::message::Control message;
@@ -109,13 +107,14 @@ class Shard final : public LocalShard {
     Clock& clock_;
     std::string dir_, wal_dir_;
 
-    os::Inbox<replica::AdmissionMessage> admission_inbox_;
+    os::Inbox<replica::IngestRequest> request_inbox_;       // queue 1
+    os::Inbox<replica::AdmissionMessage> admission_inbox_;  // what the shard's own threads tell admission
     os::Inbox<replica::RaftMessage> raft_inbox_;
     os::Inbox<replica::FlushJob> flusher_inbox_;
     os::Inbox<ApplyMessage> apply_inbox_;
     os::Inbox<apply::CheckpointJob> checkpoint_inbox_;
     os::Progress visible_;
-    std::atomic<bool> stopping_{false}, finish_{false}, checkpoint_current_{false};
+    std::atomic<bool> recovered_{false}, finish_{false}, checkpoint_current_{false};
     bool started_ = false, stopped_ = false;
 
     std::unique_ptr<stream::StateStore> state_;
@@ -131,6 +130,7 @@ class Shard final : public LocalShard {
 Status Shard::open(obs::Metrics& metrics,
                    std::function<void(std::shared_ptr<const apply::Definitions>)> on_definitions) {
     TRY(disk_.make_dirs(dir_));
+    request_inbox_.set_wake([this] { admission_inbox_.interrupt(); });
     flush_seconds_ = metrics.histogram("weir_wal_flush_seconds", "Time of one fdatasync of the write-ahead log.",
                                        {0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 1, 5});
     auto wal = TRY(log::Wal::open(disk_, wal_dir_, options_.wal));
@@ -147,7 +147,8 @@ Status Shard::open(obs::Metrics& metrics,
                                     },
                                     [this](LogIndex index, replica::Waiter&& waiter) {
                                         (void)raft_inbox_.post(replica::message::WaitOn{index, std::move(waiter)});
-                                    }});
+                                    },
+                                    [](const Error& error) { end_process("dedup index", error); }});
 
     replica::RaftLoop::Options raft{options_.shard, options_.incarnation, options_.seed};
     log::RecoveredShard recovered;
@@ -167,6 +168,7 @@ Status Shard::open(obs::Metrics& metrics,
                 (void)apply_inbox_.post(std::move(message));
             },
             [this](replica::AdmissionMessage&& message) { (void)admission_inbox_.post(std::move(message)); }}));
+    const LogIndex wal_checkpoint = recovered.start.checkpoint_index;
     recovered = {};
 
     flusher_ = std::make_unique<replica::Flusher>(
@@ -184,6 +186,8 @@ Status Shard::open(obs::Metrics& metrics,
     apply.wal_dir = wal_dir_;
     apply.dedup_memory = options_.dedup_memory;
     apply.last_at_start = raft_->last_at_start();
+    apply.wal_checkpoint = wal_checkpoint;
+    apply.disk_min_bytes = options_.disk_reserve_bytes / 6;
     applier_ = TRY(apply::Applier::open(
         apply, disk_, clock_, *state_,
         apply::Applier::Outputs{
@@ -217,6 +221,9 @@ Status Shard::open(obs::Metrics& metrics,
             [this](LogIndex index, Term term) {
                 (void)raft_inbox_.post(replica::message::Checkpointed{index, term});
             },
+            [this](bool on) {
+                if (options_.hold_readers) options_.hold_readers(on);
+            },
             [this](apply::CheckpointJob&& job) { (void)checkpoint_inbox_.post(std::move(job)); }}));
     register_metrics(metrics);
     return {};
@@ -233,6 +240,7 @@ void Shard::start() {
 
 void Shard::admission_thread() {
     std::vector<replica::AdmissionMessage> messages;
+    std::vector<replica::IngestRequest> requests;
     std::int64_t wait_us = 0;
     while (!finish_) {
         admission_inbox_.wait_for(std::chrono::microseconds(wait_us));
@@ -240,6 +248,13 @@ void Shard::admission_thread() {
         admission_inbox_.drain(messages);
         for (auto& message : messages)
             admission_->on_message(std::move(message));
+        // What admission cannot use yet stays in the queue, so that its bound in bytes holds.
+        if (!admission_->has_backlog()) {
+            requests.clear();
+            request_inbox_.drain(requests);
+            for (auto& request : requests)
+                admission_->on_message(std::move(request));
+        }
         wait_us = admission_->step();
     }
 }
@@ -293,6 +308,7 @@ void Shard::apply_thread() {
         const auto settled = applier_->settle(false);
         if (!settled) end_process("apply", settled.error());
         checkpoint_current_ = applier_->checkpoint_is_current();
+        recovered_ = applier_->recovered();
         wait_us = settled.value();
     }
 }
@@ -322,11 +338,16 @@ void Shard::stop() {
         while (!condition() && clock_.monotonic_us() < until_us)
             (void)never.wait_for(1, std::chrono::milliseconds(2));
     };
-    wait_until(
-        [this] { return !admission_->ready() && admission_->idle() && visible_.value() >= raft_->committed().value; },
-        drain_max);
-    (void)apply_inbox_.post(WantCheckpoint{});
-    wait_until([this] { return checkpoint_current_.load(); }, final_checkpoint_max);
+    // A shard that is still reading its log took nothing, and its checkpoint is the one it started from.
+    if (recovered_) {
+        wait_until(
+            [this] {
+                return !admission_->ready() && admission_->idle() && visible_.value() >= raft_->committed().value;
+            },
+            drain_max);
+        (void)apply_inbox_.post(WantCheckpoint{});
+        wait_until([this] { return checkpoint_current_.load(); }, final_checkpoint_max);
+    }
     finish_ = true;
     admission_inbox_.interrupt();
     raft_inbox_.interrupt();
@@ -390,7 +411,7 @@ void Shard::register_metrics(obs::Metrics& metrics) {
     one("weir_append_clock_alert",
         "1 while the wall clock is an hour away from the append clock, or after a gap of 30 days.", false,
         [this] { return admission_->append_clock().alert() ? 1 : 0; });
-    one("weir_admission_queue_bytes", "Bytes waiting in queue 1.", false, [this] { return admission_inbox_.bytes(); });
+    one("weir_admission_queue_bytes", "Bytes waiting in queue 1.", false, [this] { return request_inbox_.bytes(); });
     one("weir_apply_queue_bytes", "Bytes waiting in queue 2.", false, [this] { return apply_inbox_.bytes(); });
 }
 

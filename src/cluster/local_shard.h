@@ -32,6 +32,8 @@ struct LocalShardOptions {
     std::uint64_t incarnation = 1;
     std::uint64_t seed = 1;
     record::FingerprintKey fingerprint_key;
+    std::function<void(bool)>
+        hold_readers;  // SQLite's log is too long: new queries wait; on the apply thread; may be empty
 };
 
 class LocalShard : public replica::ShardPort {

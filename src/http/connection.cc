@@ -129,7 +129,7 @@ void Loop::on_head(Connection& c) {
     c.keep_alive = head.keep_alive && !draining_;
     c.http10 = head.http10;
     c.head_only = head.method == "HEAD";
-    c.answered = false;
+    c.answered = c.cut_short = false;
     c.route = nullptr;
     c.cors.clear();
     if (!head.origin.empty() && browsers_.allows_origin(head.origin))
@@ -237,7 +237,7 @@ void Loop::on_complete(Connection& c) {
         case Place::ingest: {
             c.ingest.body = c.parser->take_body();
             Answer reply;
-            const IngestStep step = ingest_.begin(c.ingest, c.id, reply);
+            const IngestStep step = ingest_.begin(c.ingest, reply);
             charge(c, c.ingest.held_bytes);  // inflated by now: what comes next is refused, not this
             return after_step(c, step, reply);
         }
@@ -248,9 +248,21 @@ void Loop::on_complete(Connection& c) {
     }
 }
 
-void Loop::after_step(Connection& c, IngestStep step, const Answer& reply) {
+void Loop::after_step(Connection& c, IngestStep step, Answer& reply) {
+    if (step == IngestStep::decoded) step = ingest_.hand_over(c.ingest, c.id, reply);
     if (step == IngestStep::answered) return answer(c, reply);
-    if (step == IngestStep::with_shard) return;
+    if (step == IngestStep::wants_thread) {
+        auto work = std::make_shared<Decoding>();
+        work->connection = c.id;
+        work->op = std::move(c.ingest);
+        c.ingest = {};
+        c.ingest.plan.stream = work->op.plan.stream;  // to say something at the deadline
+        return decode_->submit(std::move(work));
+    }
+    if (step == IngestStep::with_shard) {
+        c.mark_us = parts_.clock.monotonic_us();  // the shard's time runs from here
+        return;
+    }
     if (workers_->submit(EnsureStream{c.id, c.ingest.plan.stream})) return;
     metrics_.refused(Refusal::pool_queue);
     answer(c, answer_of(
@@ -296,6 +308,12 @@ void Loop::start_call(Connection& c) {
 
 void Loop::answer(Connection& c, const Answer& reply) {
     if (c.state == ConnectionState::closed) return;
+    // Senders that pipeline keep their order by this: behind events that were turned away for now, or whose fate is
+    // unknown, nothing more of the connection is looked at. What is already here is dropped by finish().
+    if (c.route != nullptr && c.route->place == Place::ingest && (reply.status == 503 || reply.status == 504)) {
+        c.cut_short = c.keep_alive && !draining_;
+        c.keep_alive = false;
+    }
     std::string out;
     out.reserve(reply.body.size() + 256);
     const std::string lines = c.cors.empty() ? reply.headers : reply.headers + c.cors;
@@ -322,10 +340,10 @@ void Loop::finish(Connection& c) {
     c.flow.reset();
     c.call.reset();
     c.answered = false;
-    c.ingest.kept.clear();
+    c.ingest = {};  // a refused body, too
     if (!c.keep_alive || draining_) {
         // Unread input would turn the close into a reset, which can overtake the answer.
-        return c.parser->complete() && c.pending.empty() ? close(c) : linger(c);
+        return c.parser->complete() && c.pending.empty() && !c.cut_short ? close(c) : linger(c);
     }
     c.parser->reset();
     c.state = ConnectionState::idle;
@@ -336,20 +354,29 @@ void Loop::finish(Connection& c) {
 void Loop::on(IngestDone&& mail) {
     Connection* c = find(mail.connection);
     if (c == nullptr) return;
-    CHECK(c->state == ConnectionState::busy);
-    Answer reply;
-    const IngestStep step = ingest_.finish(c->ingest, c->id, std::move(mail.outcome), reply);
-    after_step(*c, step, reply);
+    // Given up at the deadline: that answer ends the connection, so this cannot be the outcome of a later request.
+    if (c->state != ConnectionState::busy) return;
+    CHECK(c->ingest.with_shard);
+    answer(*c, IngestDoor::finish(c->ingest, mail.outcome));
     resume(*c);
 }
 
 void Loop::on(StreamEnsured&& mail) {
     Connection* c = find(mail.connection);
     if (c == nullptr) return;
-    CHECK(c->state == ConnectionState::busy);
+    if (c->state != ConnectionState::busy) return;  // as above; its events go nowhere
     Answer reply;
-    const IngestStep step = ingest_.with_stream(c->ingest, c->id, std::move(mail.stream), reply);
+    const IngestStep step = ingest_.with_stream(c->ingest, std::move(mail.stream), reply);
     after_step(*c, step, reply);
+    resume(*c);
+}
+
+void Loop::on(DecodeDone&& mail) {
+    Connection* c = find(mail.work->connection);
+    if (c == nullptr || c->state != ConnectionState::busy) return;  // given up: its events go nowhere
+    c->ingest = std::move(mail.work->op);
+    charge(*c, c->ingest.held_bytes);
+    after_step(*c, mail.work->step, mail.work->answer);
     resume(*c);
 }
 

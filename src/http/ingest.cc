@@ -1,5 +1,6 @@
 #include "http/detail/ingest.h"
 
+#include "base/check.h"
 #include "base/limits.h"
 #include "http/detail/json_text.h"
 #include "record/inflate.h"
@@ -13,8 +14,6 @@
 namespace weir::http {
 namespace {
 
-constexpr std::size_t kept_body_bytes_max = 64 * limits::kib;
-constexpr int attempts_max = 3;
 constexpr std::size_t checks_max = 1024;  // compiled CHECKs kept; above: all are compiled again
 
 struct MediaType {
@@ -64,6 +63,12 @@ Problem unsupported_type(std::string_view type) {
                              "; this route takes application/json (an object or an array of objects) and "
                              "application/x-ndjson, application/ndjson, application/jsonl or application/stream+json "
                              "(an object a line); a body without a type must begin with { or [");
+}
+
+Answer unknown_outcome(std::string detail) {
+    detail += detail.empty() ? "" : "; ";
+    detail += "part or all of it may be stored: send it again where DEDUP or an Idempotency-Key covers it";
+    return answer_of(problem_of({Errc::timed_out, std::move(detail)}));
 }
 
 void append_list_separator(std::string& out, std::size_t i) {
@@ -126,17 +131,24 @@ std::string_view json_hint(std::string_view body) {
     return {};
 }
 
-IngestDoor::IngestDoor(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox)
+IngestDoor::IngestDoor(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox,
+                       std::size_t here_bytes_max)
     : options_(options),
       parts_(parts),
       mailbox_(std::move(mailbox)),
+      here_bytes_max_(here_bytes_max),
       bytes_(parts.metrics.counter("weir_ingest_bytes_total", "Bytes of ingest bodies as received")) {}
 
-IngestStep IngestDoor::begin(IngestOperation& op, ConnectionId connection, Answer& answer) {
-    bytes_.add(static_cast<double>(op.body.size()));
+IngestStep IngestDoor::begin(IngestOperation& op, Answer& answer) {
+    if (!std::exchange(op.counted, true)) bytes_.add(static_cast<double>(op.body.size()));
+    if (op.body.size() > here_bytes_max_) return IngestStep::wants_thread;
     if (op.plan.gzip && !op.body.empty()) {
-        auto inflated = record::gunzip(op.body, limits::body_bytes_max);
+        // What a gzip body says about its size is not to be trusted: try, and begin again elsewhere.
+        const std::size_t bytes_max = std::min(here_bytes_max_, limits::body_bytes_max);
+        auto inflated = record::gunzip(op.body, bytes_max);
         if (!inflated) {
+            if (inflated.error().code == Errc::too_large && bytes_max < limits::body_bytes_max)
+                return IngestStep::wants_thread;
             Error error = std::move(inflated).error();
             error.detail = error.code == Errc::too_large
                                ? "the body inflates to more than 64 MiB; split it"
@@ -155,13 +167,13 @@ IngestStep IngestDoor::begin(IngestOperation& op, ConnectionId connection, Answe
         return IngestStep::answered;
     }
     op.held_bytes = op.body.capacity();
-    return find_stream(op, connection, answer);
+    return find_stream(op, answer);
 }
 
-IngestStep IngestDoor::find_stream(IngestOperation& op, ConnectionId connection, Answer& answer) {
+IngestStep IngestDoor::find_stream(IngestOperation& op, Answer& answer) {
     const auto snapshot = parts_.catalog.snapshot();
     const auto found = snapshot->streams.find(op.plan.stream);
-    if (found != snapshot->streams.end()) return submit(op, connection, found->second, answer);
+    if (found != snapshot->streams.end()) return with_stream(op, found->second, answer);
     if (!options_.undeclared_streams) {
         answer = answer_of(
             problem_of({Errc::not_found, "there is no stream " + op.plan.stream +
@@ -176,13 +188,13 @@ IngestStep IngestDoor::find_stream(IngestOperation& op, ConnectionId connection,
     return IngestStep::wants_stream;
 }
 
-IngestStep IngestDoor::with_stream(IngestOperation& op, ConnectionId connection, Result<record::StreamPtr> stream,
-                                   Answer& answer) {
+IngestStep IngestDoor::with_stream(IngestOperation& op, Result<record::StreamPtr> stream, Answer& answer) {
     if (!stream) {
         answer = answer_of(problem_of(stream.error()));
         return IngestStep::answered;
     }
-    return submit(op, connection, std::move(stream).value(), answer);
+    op.stream = std::move(stream).value();
+    return decode(op, answer);
 }
 
 Result<record::ColumnCheck*> IngestDoor::checks_of(const record::StreamPtr& stream) {
@@ -199,7 +211,9 @@ Result<record::ColumnCheck*> IngestDoor::checks_of(const record::StreamPtr& stre
     return check;
 }
 
-IngestStep IngestDoor::submit(IngestOperation& op, ConnectionId connection, record::StreamPtr stream, Answer& answer) {
+IngestStep IngestDoor::decode(IngestOperation& op, Answer& answer) {
+    if (op.body.size() > here_bytes_max_) return IngestStep::wants_thread;
+    const record::StreamPtr& stream = op.stream;
     replica::ShardPort& shard = parts_.catalog.shard_of(*stream);
     if (op.body.empty()) {
         answer = zeros(op.plan.stream, shard);
@@ -216,6 +230,12 @@ IngestStep IngestDoor::submit(IngestOperation& op, ConnectionId connection, reco
     auto events = std::make_unique<record::DecodedEvents>();
     decoder_.decode(stream->schema, op.shape, op.body, shard.append_clock_ms(), shard.fingerprint_key(), check.value(),
                     *events);
+    if (events->too_many) {  // not the events' fault one by one: a refused request, no dead letter
+        const std::string why =
+            events->rejected.empty() ? "too many events in one request" : events->rejected[0].message;
+        answer = answer_of(problem_of({Errc::too_large, why + "; nothing was stored"}));
+        return IngestStep::answered;
+    }
     if (events->lines == 0) {
         answer = zeros(op.plan.stream, shard);
         return IngestStep::answered;
@@ -227,54 +247,55 @@ IngestStep IngestDoor::submit(IngestOperation& op, ConnectionId connection, reco
         message.resize(std::min(message.size(), limits::dead_letter_message_bytes_max - hint.size()));
         message += hint;
     }
-    ++op.attempts;
-    op.kept.clear();
-    if (op.body.size() <= kept_body_bytes_max) {
-        op.kept.reserve(op.body.size() + record::JsonDecoder::padding_bytes);
-        op.kept = op.body;
-    }
-    replica::IngestRequest request;
-    request.stream = std::move(stream);
+    replica::IngestRequest& request = op.request.emplace();
+    request.stream = stream;
     request.body = std::move(op.body);
     request.events = std::move(events);
     request.content_type = op.plan.content_type;
+    return IngestStep::decoded;
+}
+
+IngestStep IngestDoor::hand_over(IngestOperation& op, ConnectionId connection, Answer& answer) {
+    CHECK(op.request.has_value());
+    replica::IngestRequest request = std::move(*op.request);
+    op.request.reset();
+    replica::ShardPort& shard = parts_.catalog.shard_of(*request.stream);
     request.done = [mailbox = mailbox_, connection](replica::IngestOutcome&& outcome) {
         mailbox->post(IngestDone{connection, std::move(outcome)});
     };
-    if (shard.submit(std::move(request))) return IngestStep::with_shard;
+    if (shard.submit(std::move(request))) {
+        op.with_shard = true;
+        return IngestStep::with_shard;
+    }
     answer =
         answer_of(problem_of({Errc::overloaded, "the shard's queue is full; nothing was stored, send it again later"}));
     return IngestStep::answered;
 }
 
-IngestStep IngestDoor::finish(IngestOperation& op, ConnectionId connection, replica::IngestOutcome&& outcome,
-                              Answer& answer) {
+Answer IngestDoor::finish(const IngestOperation& op, const replica::IngestOutcome& outcome) {
     if (outcome.status) {
-        answer = {};
+        Answer answer;
         const bool kept_any = outcome.accepted > 0 || outcome.duplicates > 0;
         answer.status = kept_any || outcome.rejected == 0 ? 200 : 400;
         append_ingest_answer(answer.body, op.plan.stream, outcome);
-        return IngestStep::answered;
+        return answer;
     }
     const Error& error = outcome.status.error();
-    if (error.code == Errc::conflict) {
-        if (op.attempts < attempts_max && !op.kept.empty()) {
-            op.body = std::move(op.kept);
-            op.body.resize(op.body.size() + record::JsonDecoder::padding_bytes);  // initialised bytes behind the end
-            op.body.resize(op.body.size() - record::JsonDecoder::padding_bytes);
-            return find_stream(op, connection, answer);
-        }
-        answer = answer_of(problem_of({Errc::overloaded, "the definition of stream " + op.plan.stream +
-                                                             " changed while this request was under way; nothing was "
-                                                             "stored, send it again"}));
-        return IngestStep::answered;
-    }
-    Problem problem = problem_of(error);
-    if (error.code == Errc::timed_out)
-        problem.detail += (problem.detail.empty() ? "" : "; ") +
-                          std::string("part or all of it may be stored: send it again where DEDUP covers it");
-    answer = answer_of(problem);
-    return IngestStep::answered;
+    if (error.code == Errc::timed_out) return unknown_outcome(error.detail);
+    // A definition changes only by DROP and CREATE today, which is rare: the body has gone with the request, so that
+    // the sender repeats it, and no copy is kept for a second decoding here.
+    if (error.code == Errc::conflict)
+        return answer_of(problem_of({Errc::overloaded, "the definition of stream " + op.plan.stream +
+                                                           " changed while this request was under way; nothing was "
+                                                           "stored, send it again"}));
+    return answer_of(problem_of(error));
+}
+
+Answer IngestDoor::unanswered(const IngestOperation& op) {
+    if (op.with_shard) return unknown_outcome("the shard did not answer in 30 s");
+    return answer_of(
+        problem_of({Errc::overloaded, "this server could not begin with the events for stream " + op.plan.stream +
+                                          " in 30 s; none was stored, send them again later"}));
 }
 
 void append_ingest_answer(std::string& out, std::string_view stream, const replica::IngestOutcome& outcome) {

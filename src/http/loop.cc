@@ -17,11 +17,14 @@ constexpr std::int64_t head_us_max = 10'000'000;             // a request's head
 constexpr std::int64_t body_window_us = 10'000'000;          // in each of these ...
 constexpr std::size_t body_window_bytes = 10 * limits::kib;  // ... a body must move this much
 constexpr std::int64_t write_stall_us_max = 30'000'000;      // an answer that nobody reads
+constexpr std::int64_t ingest_us_max = 30'000'000;           // for a shard to answer
+constexpr std::uint64_t stopped_queries_ms = 1000;           // for answers to say that their queries were stopped
 constexpr std::int64_t idle_us_max = 75'000'000;             // between requests
 constexpr std::int64_t linger_us_max = 2'000'000;
 constexpr std::size_t linger_bytes_max = 16 * limits::mib;
 constexpr std::size_t read_bytes = 64 * limits::kib;
 constexpr int backlog = 1024;
+constexpr std::size_t loop_body_bytes_max = 4 * limits::mib;  // more goes to the decode thread
 
 Connection& of(uv_handle_t* handle) {
     return *static_cast<Connection*>(handle->data);
@@ -82,7 +85,7 @@ Loop::Loop(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mail
       parts_(parts),
       mailbox_(mailbox),
       browsers_(options.hosts, options.origins),
-      ingest_(options, parts, std::move(mailbox)),
+      ingest_(options, parts, std::move(mailbox), loop_body_bytes_max),
       metrics_(parts.metrics),
       buffer_(read_bytes) {}
 
@@ -129,7 +132,9 @@ void Loop::run(Workers& workers) {
     pthread_sigmask(SIG_BLOCK, &pipe, nullptr);
     date_ = http_date(parts_.clock.wall_ms());
     uv_poll_start(&mail_poll_, UV_READABLE, [](uv_poll_t* p, int, int) { static_cast<Loop*>(p->data)->on_mail(); });
+    decode_ = std::make_unique<DecodeThread>(options_, parts_, mailbox_);
     uv_run(&loop_, UV_RUN_DEFAULT);
+    decode_.reset();
     owned_.release();
 }
 
@@ -346,6 +351,10 @@ void Loop::check_deadlines(Connection& c, std::int64_t now_us) {
             if (since > linger_us_max) close(c);
             return;
         case ConnectionState::busy:
+            // Reads carry deadlines of their own; a shard that hangs has none.
+            if (c.route->place != Place::ingest || since < ingest_us_max) return;
+            // Either status ends the connection, so that the late outcome cannot meet a later request.
+            return answer(c, IngestDoor::unanswered(c.ingest));
         case ConnectionState::sending:
         case ConnectionState::closed:
             return;
@@ -380,13 +389,23 @@ void Loop::on(StopRequested&& mail) {
     }
     if (connections_.empty()) return end_run();
     uv_timer_start(
+        &drain_, [](uv_timer_t* t) { static_cast<Loop*>(t->data)->on_drained(); },
+        static_cast<std::uint64_t>(std::max<std::int64_t>(mail.drain_ms, 0)), 0);
+}
+
+void Loop::on_drained() {
+    // Kills and does not wait: what runs comes back with an error, and a moment is left to say so.
+    parts_.queries.stop();
+    for (auto& [id, connection] : connections_)
+        if (!connection->flow) close(*connection);
+    uv_timer_start(
         &drain_,
         [](uv_timer_t* t) {
             auto* loop = static_cast<Loop*>(t->data);
             for (auto& [id, connection] : loop->connections_)
                 loop->close(*connection);
         },
-        static_cast<std::uint64_t>(std::max<std::int64_t>(mail.drain_ms, 0)), 0);
+        stopped_queries_ms, 0);
 }
 
 void Loop::end_run() {

@@ -40,6 +40,8 @@ class HttpServer : public Server {
             thread_.join();
         }
         stopping_.store(true);  // what the workers still do has no reader any more
+        // Before the workers are joined: a query whose client has gone would hold them up to its own deadline.
+        if (workers_) parts_.queries.stop();
         workers_.reset();
         loop_.reset();
     }

@@ -25,7 +25,7 @@ struct ServerOptions {
     bool undeclared_streams = true;
     std::string node_id = "n1";
     std::string version;
-    std::size_t body_bytes_in_flight_max = 192u << 20;  // of all requests being received or waiting; above: 503
+    std::size_t body_bytes_in_flight_max = 96u << 20;  // of all requests being received or waiting; above: 503
     std::uint32_t pool_threads = 4;
     std::uint32_t pool_waiting_max = 256;
 };
@@ -45,7 +45,9 @@ class Server {
     static Result<std::unique_ptr<Server>> open(ServerOptions options, ServerParts parts);
     virtual ~Server() = default;
     virtual void start() = 0;
-    // Stops accepting, lets requests in flight finish up to `drain_ms`, closes everything, joins its threads.
+    // Stops accepting and lets requests in flight finish up to `drain_ms`. Then stops the query pool: what still runs
+    // is answered `shutting_down` (or, if its rows have begun, cut off), within a second more. Closes everything, joins
+    // its threads. The pool is stopped in any case.
     virtual void stop(std::int64_t drain_ms) = 0;
     virtual std::string address() const = 0;  // "127.0.0.1:8080", the real port
 };

@@ -20,6 +20,7 @@ constexpr std::size_t record_fixed_bytes = 25;  // index to batch count
 constexpr std::size_t record_batch_bytes = 16;
 // An entry has a batch a partition or a few; more than this fits no entry.
 constexpr std::uint32_t record_batches_max = limits::entry_bytes_max / 64;
+constexpr std::size_t file_state_bytes = 32;
 constexpr std::size_t read_block_bytes = 256 * limits::kib;
 
 std::string journal_name(LogIndex index) {
@@ -53,9 +54,10 @@ void encode_record(const JournalRecord& record, std::string& out) {
 
 class FileJournal final : public Journal {
   public:
-    FileJournal(os::Disk& disk, std::string dir, JournalState state, std::uint64_t file_bytes)
-        : disk_(disk), dir_(std::move(dir)), state_(std::move(state)), file_bytes_(file_bytes), dirty_(disk) {
+    FileJournal(os::Disk& disk, std::string dir, JournalState state, JournalOptions options)
+        : disk_(disk), dir_(std::move(dir)), state_(std::move(state)), options_(options), dirty_(disk) {
         last_index_ = state_.last_index;
+        options_.file_ms = std::max<std::int64_t>(options_.file_ms, 1);
     }
 
     Status make_real();
@@ -65,18 +67,22 @@ class FileJournal final : public Journal {
     const JournalState& state() const override { return state_; }
     std::vector<std::shared_ptr<os::File>> take_dirty_files() override { return dirty_.take(); }
     std::vector<std::string> advance_start(LogIndex index) override;
+    std::vector<std::string> advance_before(std::int64_t append_ms) override;
 
   private:
+    std::vector<std::string> forget_first(std::size_t count);
+
     // Records of one index stay in one file: else two files could have one name, and an index two places.
     struct Group {
         LogIndex index;
         std::size_t end = 0;  // in queue_
+        std::int64_t first_append_ms = 0, last_append_ms = 0;
     };
 
     os::Disk& disk_;
     const std::string dir_;
     JournalState state_;
-    const std::uint64_t file_bytes_;
+    JournalOptions options_;
     LogIndex last_index_;             // what is queued included
     std::string queue_;               // encoded records
     std::vector<Group> groups_;       // of the queue
@@ -102,11 +108,16 @@ Status FileJournal::append(const JournalRecord& record) {
     if (record.index.value == 0 || record.index < last_index_ || record.index.value > INT64_MAX)
         return Error{Errc::invalid_argument, dir_ + ": a record of index " + std::to_string(record.index.value) +
                                                  " after one of " + std::to_string(last_index_.value)};
+    if (state_.files.empty() && record.index == state_.last_index)
+        return Error{Errc::invalid_argument, dir_ + ": a record of index " + std::to_string(record.index.value) +
+                                                 ", which retention has passed"};
     if (record.batches.size() > record_batches_max)
         return Error{Errc::too_large, dir_ + ": a record of " + std::to_string(record.batches.size()) + " batches"};
     encode_record(record, queue_);
-    if (groups_.empty() || record.index != groups_.back().index) groups_.push_back({record.index, 0});
+    if (groups_.empty() || record.index != groups_.back().index)
+        groups_.push_back({record.index, 0, record.append_time_ms, record.append_time_ms});
     groups_.back().end = queue_.size();
+    groups_.back().last_append_ms = std::max(groups_.back().last_append_ms, record.append_time_ms);
     last_index_ = record.index;
     return {};
 }
@@ -133,7 +144,9 @@ Status FileJournal::flush() {
     };
     for (const Group& group : groups_) {
         const bool goes_on = group.index == state_.last_index;
-        if (!file || (!goes_on && at.bytes + (group.end - begin) > file_bytes_ && at.bytes + (end - begin) > 0)) {
+        const bool is_full = at.bytes + (group.end - begin) > options_.file_bytes ||
+                             detail::is_aged(at.first_append_ms, group.first_append_ms, options_.file_ms);
+        if (!file || (!goes_on && is_full && at.bytes + (end - begin) > 0)) {
             if (file) {
                 TRY(write());
                 written.push_back(at);
@@ -142,8 +155,9 @@ Status FileJournal::flush() {
             file = TRY(disk_.open(dir_ + "/" + journal_name(group.index), os::OpenMode::create));
             if (TRY(file->size()) > 0) TRY(file->truncate(0));
             dirty_.names_changed(dir_);
-            at = {group.index, 0};
+            at = {group.index, 0, group.first_append_ms, group.last_append_ms};
         }
+        at.last_append_ms = std::max(at.last_append_ms, group.last_append_ms);
         end = group.end;
     }
     TRY(write());
@@ -159,11 +173,26 @@ Status FileJournal::flush() {
 }
 
 std::vector<std::string> FileJournal::advance_start(LogIndex index) {
-    std::vector<std::string> gone;
     std::size_t count = 0;
     while (count + 1 < state_.files.size() && state_.files[count + 1].first_index <= index)
-        gone.push_back(dir_ + "/" + journal_name(state_.files[count++].first_index));
+        count++;
+    return forget_first(count);
+}
+
+std::vector<std::string> FileJournal::advance_before(std::int64_t append_ms) {
+    std::size_t count = 0;
+    while (count < state_.files.size() && state_.files[count].last_append_ms < append_ms)
+        count++;
+    if (!queue_.empty() && count == state_.files.size() && count > 0) count--;
+    return forget_first(count);
+}
+
+std::vector<std::string> FileJournal::forget_first(std::size_t count) {
+    std::vector<std::string> gone;
+    for (std::size_t i = 0; i < count; i++)
+        gone.push_back(dir_ + "/" + journal_name(state_.files[i].first_index));
     state_.files.erase(state_.files.begin(), state_.files.begin() + static_cast<std::ptrdiff_t>(count));
+    if (state_.files.empty()) file_.reset();
     return gone;
 }
 
@@ -306,8 +335,15 @@ std::string JournalState::encode() const {
     for (const JournalFileState& file : files) {
         w.u64(file.first_index.value);
         w.u64(file.bytes);
+        w.i64(file.first_append_ms);
+        w.i64(file.last_append_ms);
     }
     return out;
+}
+
+std::optional<LogIndex> JournalState::first_index() const {
+    if (files.empty()) return std::nullopt;
+    return files.front().first_index;
 }
 
 Result<JournalState> JournalState::decode(std::string_view bytes) {
@@ -317,13 +353,15 @@ Result<JournalState> JournalState::decode(std::string_view bytes) {
     if (r.u8() != state_version) return bad;
     state.last_index = LogIndex(r.u64());
     const std::uint32_t count = r.u32();
-    if (!r.ok() || r.left() != std::size_t{count} * 16) return bad;
+    if (!r.ok() || r.left() != std::size_t{count} * file_state_bytes) return bad;
     state.files.resize(count);
     LogIndex floor;
     for (JournalFileState& file : state.files) {
         file.first_index = LogIndex(r.u64());
         file.bytes = r.u64();
-        if (file.first_index <= floor || file.bytes > INT64_MAX) return bad;
+        file.first_append_ms = r.i64();
+        file.last_append_ms = r.i64();
+        if (file.first_index <= floor || file.bytes == 0 || file.bytes > INT64_MAX) return bad;
         floor = file.first_index;
     }
     if (floor > state.last_index || state.last_index.value > INT64_MAX) return bad;
@@ -331,8 +369,8 @@ Result<JournalState> JournalState::decode(std::string_view bytes) {
 }
 
 Result<std::unique_ptr<Journal>> Journal::open(os::Disk& disk, std::string dir, const JournalState& state,
-                                               std::uint64_t file_bytes) {
-    auto journal = std::make_unique<FileJournal>(disk, std::move(dir), state, file_bytes);
+                                               JournalOptions options) {
+    auto journal = std::make_unique<FileJournal>(disk, std::move(dir), state, options);
     TRY(journal->make_real());
     return std::unique_ptr<Journal>(std::move(journal));
 }

@@ -18,7 +18,7 @@ namespace weir::log {
 namespace {
 
 constexpr std::uint8_t state_version = 1;
-constexpr std::size_t segment_state_bytes = 48;
+constexpr std::size_t segment_state_bytes = 56;
 // Write-back is asked for in steps of this size, so that a checkpoint's fsync finds little left to write.
 constexpr std::uint64_t write_behind_bytes = 8 * limits::mib;
 // Blocks grow from the first size to the second, so that a look-up of one batch does not read a whole block.
@@ -62,6 +62,7 @@ class SegmentedLog final : public PartitionLog {
             bytes_ += segment.log_bytes;
         end_offset_ = state_.end_offset;
         options_.index_interval = std::min(options_.index_interval, index_interval_max);
+        options_.segment_ms = std::max<std::int64_t>(options_.segment_ms, 1);
     }
 
     Status make_real();
@@ -223,13 +224,16 @@ Status SegmentedLog::flush() {
     std::uint64_t added_bytes = 0;
     std::uint64_t tail_bytes = tail ? tail->segment.log_bytes : 0;
     for (const Queued& queued : queue_) {
-        if (!tail || (tail_bytes > 0 && tail_bytes + queued.batch.size() > options_.segment_bytes)) {
+        if (!tail || (tail_bytes > 0 &&
+                      (tail_bytes + queued.batch.size() > options_.segment_bytes ||
+                       detail::is_aged(tail->segment.first_append_ms, queued.append_ms, options_.segment_ms)))) {
             if (tail) {
                 tail->close_index_range(tail_bytes);  // a segment that is not the last has a complete index
                 TRY(write(*tail));
                 written.push_back(tail->segment);
             }
             tail = TRY(make_segment(queued.base_offset));
+            tail->segment.first_append_ms = tail->segment.last_append_ms = queued.append_ms;
             tail_bytes = 0;
         }
         SegmentState& segment = tail->segment;
@@ -263,14 +267,26 @@ std::vector<std::string> SegmentedLog::advance_start(std::int64_t offset) {
     state_.start_offset = std::clamp(offset, state_.start_offset, state_.end_offset);
     std::vector<std::string> gone;
     std::size_t count = 0;
-    while (count + 1 < state_.segments.size() && state_.segments[count + 1].base_offset <= state_.start_offset) {
+    while (count < state_.segments.size()) {
         const SegmentState& segment = state_.segments[count];
+        const bool is_last = count + 1 == state_.segments.size();
+        const std::int64_t end = is_last ? end_offset_ : state_.segments[count + 1].base_offset;
+        if (state_.start_offset < end) break;
+        // A name given up is never used again: the next segment begins at the end, behind a record of this one.
+        CHECK(segment.base_offset < state_.end_offset);
         gone.push_back(dir_ + "/" + log_name(segment.base_offset));
         gone.push_back(dir_ + "/" + index_name(segment.base_offset));
         bytes_ -= segment.log_bytes;
         count++;
     }
     state_.segments.erase(state_.segments.begin(), state_.segments.begin() + static_cast<std::ptrdiff_t>(count));
+    if (count > 0 && state_.segments.empty()) {
+        CHECK(state_.start_offset == state_.end_offset);
+        state_.open_index = OpenIndexRange{};
+        log_.reset();
+        index_.reset();
+        hinted_bytes_ = 0;
+    }
     return gone;
 }
 
@@ -565,6 +581,7 @@ std::string PartitionState::encode() const {
         w.i64(segment.min_time_ms);
         w.i64(segment.max_time_ms);
         w.i64(segment.last_append_ms);
+        w.i64(segment.first_append_ms);
     }
     return out;
 }
@@ -591,11 +608,14 @@ Result<PartitionState> PartitionState::decode(std::string_view bytes) {
         segment.min_time_ms = r.i64();
         segment.max_time_ms = r.i64();
         segment.last_append_ms = r.i64();
-        if (segment.base_offset <= floor || segment.log_bytes > INT64_MAX || segment.index_bytes > INT64_MAX)
+        segment.first_append_ms = r.i64();
+        if (segment.base_offset <= floor || segment.log_bytes == 0 || segment.log_bytes > INT64_MAX ||
+            segment.index_bytes > INT64_MAX)
             return bad;
         floor = segment.base_offset;
     }
-    if (state.start_offset < 0 || state.start_offset > state.end_offset || floor > state.end_offset) return bad;
+    // A segment has a record, so its base offset is below the end.
+    if (state.start_offset < 0 || state.start_offset > state.end_offset || floor >= state.end_offset) return bad;
     if (count == 0 ? state.open_index.position != 0 || state.start_offset != state.end_offset
                    : state.open_index.position > state.segments.back().log_bytes ||
                          state.segments.back().log_bytes - state.open_index.position > UINT32_MAX / 2 ||

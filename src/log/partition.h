@@ -29,7 +29,8 @@ struct SegmentState {
     std::uint64_t log_bytes = 0;
     std::uint64_t index_bytes = 0;
     std::int64_t min_time_ms = INT64_MAX, max_time_ms = INT64_MIN;  // over its records
-    std::int64_t last_append_ms = 0;                                // append time of its last batch (retention)
+    std::int64_t last_append_ms = 0;                                // latest append time of its batches (retention)
+    std::int64_t first_append_ms = 0;                               // append time of its first batch (roll by age)
 };
 
 // The part of the last segment that has no index entry yet, from `position` to the segment's end.
@@ -43,14 +44,21 @@ struct OpenIndexRange {
 struct PartitionState {
     std::int64_t start_offset = 0;  // log start: records below are gone
     std::int64_t end_offset = 0;
-    std::vector<SegmentState> segments;  // ascending; dense: each begins where the one before ends
+    // Ascending; dense: each begins where the one before ends, the last one ends at end_offset; none is empty. There
+    // are none before the first append and after all was cut: start_offset == end_offset then, and the next segment
+    // begins there.
+    std::vector<SegmentState> segments;
     OpenIndexRange open_index;
     std::string encode() const;
     static Result<PartitionState> decode(std::string_view bytes);  // corrupt
 };
 
+// Where segments end decides what retention can cut, so replicas of one log must agree on segment_bytes and segment_ms.
 struct PartitionOptions {
     std::uint64_t segment_bytes = 128ull << 20;
+    // A batch begins a new segment when it is appended this long or longer after the open segment's first batch: append
+    // times of the entries, no clock, and independent of when flush() runs. Less than 1 counts as 1.
+    std::int64_t segment_ms = INT64_MAX;
     std::uint32_t index_interval = 32u << 10;
 };
 
@@ -78,11 +86,15 @@ class PartitionLog {
     // What a checkpoint of state() must sync, on any thread: open handles that stay valid. Where names changed (a new
     // file or folder) one of them stands for the folders, and its sync() makes the names durable.
     virtual std::vector<std::shared_ptr<os::File>> take_dirty_files() = 0;
-    // Moves the log start to `offset` and returns the paths of segments that lie wholly below it; the caller unlinks
-    // them after the next checkpoint. The last segment stays.
+    // Moves the log start to `offset` (never back, never beyond the end) and returns the paths of segments that lie
+    // wholly below it; the caller unlinks them after the next checkpoint. At end_offset() the last segment goes too:
+    // the next append begins a new one at that offset, whose name no path returned here ever has. Flush before: while
+    // batches are queued the start goes no further than the last flush()'s end and the last segment stays, so where
+    // segments begin would depend on when flush() ran.
     virtual std::vector<std::string> advance_start(std::int64_t offset) = 0;
     // The offset below which retention may cut: the end of the last segment of those at the front whose records' append
-    // times are all before `append_ms`; start_offset() when there is none.
+    // times are all before `append_ms` (end_offset() when that is all of them); start_offset() when there is none. What
+    // is queued does not count.
     virtual std::int64_t offset_before(std::int64_t append_ms) const = 0;
 };
 

@@ -292,10 +292,10 @@ std::string table(const Context& context, const Figures& figures) {
         row("durable to visible", {figures.lag_p50_ms, figures.lag_p99_ms, -1, figures.lag_max_ms});
     std::string out =
         people_count(std::llround(figures.events_per_s)) + " ev/s   " + milliseconds(figures.mb_per_s) + " MB/s   " +
-        people_count(context.load.events) + " events of " +
-        std::to_string(context.load.bodies.size() / static_cast<std::size_t>(context.load.events)) + " B in " +
+        people_count_of(context.load.events, "event") + " of about " +
+        std::to_string(per_event(context, static_cast<std::int64_t>(context.load.bodies.size()))) + " B in " +
         people_duration_ms(figures.seconds * 1000) + "\n" + people_count(options.load.batch) + " a request, " +
-        std::to_string(options.connections) + " connections, " +
+        people_count_of(options.connections, "connection") + ", " +
         (options.events_per_s > 0 ? "open loop at " + people_count(std::llround(options.events_per_s)) + " ev/s"
                                   : std::string("closed loop")) +
         "\n\n";
@@ -310,12 +310,12 @@ std::string table(const Context& context, const Figures& figures) {
            " after the last answer; its query alone takes " + people_duration_ms(figures.query_p50_ms) + "\n";
     if (context.fdatasync_ms > 0)
         out += "bare fdatasync p50 " + people_duration_ms(context.fdatasync_ms) + " on the same disk\n";
-    if (figures.refused > 0) out += people_count(figures.refused) + " requests were answered 503 and sent again\n";
+    if (figures.refused > 0) out += people_count_of(figures.refused, "request") + " answered 503 and sent again\n";
     out += "bound by " + bound_by(context, figures) + "\n";
     out += figures.differences.empty()
                ? "counts agree: " + people_count(context.load.distinct) + " accepted, " +
-                     people_count(context.load.events - context.load.distinct) + " duplicates, " +
-                     std::to_string(context.load.groups.size()) + " rows of the view\n"
+                     people_count_of(context.load.events - context.load.distinct, "duplicate") + ", " +
+                     people_count_of(static_cast<std::int64_t>(context.load.groups.size()), "row") + " of the view\n"
                : std::string();
     return out;
 }
@@ -367,7 +367,15 @@ Result<double> fdatasync_p50_ms(const std::string& dir, Clock& clock) {
 }
 
 Exit run_bench(const Console& console, const BenchOptions& options) {
-    console.say("making " + people_count(options.load.events) + " events ...");
+    if (options.server) {
+        // Before the events are made, which takes seconds.
+        const Client::Outcome there = Client(*options.server).get("/v1/streams?limit=1");
+        if (!there.ok()) {
+            console.error(printable(there.problem.detail), there.problem.exit == Exit::unreachable ? "weir serve" : "");
+            return there.problem.exit;
+        }
+    }
+    console.say("making " + people_count_of(options.load.events, "event") + " ...");
     const Load load = make_load(options.load);
     Context context{console, options, load};
     if (!options.server) {

@@ -29,8 +29,8 @@ struct CommandHelp {
 };
 
 constexpr const char* server_lines =
-    "  --server URL    the server, default http://127.0.0.1:8080 (WEIR_SERVER)\n"
-    "  --api-key KEY   sent as a bearer token (WEIR_API_KEY)\n";
+    "  --server URL        the server, default http://127.0.0.1:8080 (WEIR_SERVER)\n"
+    "  --api-key KEY       sent as a bearer token (WEIR_API_KEY)\n";
 
 // Examples first; at most 24 lines with server_lines, which client commands get appended.
 constexpr std::array command_helps{
@@ -67,21 +67,22 @@ constexpr std::array command_helps{
                 "  --min-index INDEX   wait until the node has applied shard:index (read your writes)\n"
                 "  --timeout TIME      give up after, as 30s; default 10s\n"
                 "  --max-rows N        rows to return at most; default 10000\n"},
-    CommandHelp{"produce",
-                "weir produce STREAM [FILE|-]     send NDJSON, gzip or not, keeping its order\n"
-                "\n"
-                "  weir produce access events.ndjson.gz\n"
-                "  tail -f app.log | weir produce app -\n"
-                "  weir produce access events.ndjson -o json | jq .accepted\n"
-                "\n"
-                "Options\n"
-                "  --batch N           lines a request, default 1000; 1 MiB at most\n"
-                "  --in-flight N       requests on their way at once, default 8\n"
-                "  --retry-for TIME    keep trying so long without progress, default 30s\n"
-                "  -o, --output json   one JSON document with the counts on stdout\n"
-                "\n"
-                "Exit code 7 when some lines were rejected, 1 when all were. After a lost connection what was not\n"
-                "acknowledged is sent again; without DEDUP it may then be stored twice (the summary says how much).\n"},
+    CommandHelp{
+        "produce",
+        "weir produce STREAM [FILE|-]     send NDJSON, gzip or not, keeping its order\n"
+        "\n"
+        "  weir produce access events.ndjson.gz\n"
+        "  tail -f app.log | weir produce app -\n"
+        "  weir produce access events.ndjson -o json | jq .accepted\n"
+        "\n"
+        "Options\n"
+        "  --batch N           lines a request, default 1000; 1 MiB at most\n"
+        "  --in-flight N       requests on their way at once, default 8\n"
+        "  --retry-for TIME    after the first connection: keep trying so long without progress, default 30s\n"
+        "  -o, --output json   one JSON document with the counts on stdout\n"
+        "\n"
+        "Exit code 7 when some lines were rejected, 1 when all were or FILE is broken. What a lost connection left\n"
+        "unacknowledged is sent again; without DEDUP it may then be stored twice (the summary says how much).\n"},
     CommandHelp{"tail",
                 "weir tail STREAM     print the events of a stream, as they were sent\n"
                 "\n"
@@ -91,9 +92,9 @@ constexpr std::array command_helps{
                 "  weir tail access --from beginning -n 100 | jq .user_id\n"
                 "\n"
                 "Options\n"
-                "  --from WHERE        beginning, a cursor (shard:index:ordinal), a time, or an age such as 5m\n"
+                "  --from WHERE        beginning, end, a cursor (shard:index:ordinal), a time, or an age such as 5m\n"
                 "  -n N                so many events\n"
-                "  -F, --follow        wait for more; Ctrl-C ends\n"
+                "  -f, --follow        wait for more; Ctrl-C ends\n"
                 "  -o, --output WHAT   raw (default), pretty, json (one object a line, with cursor and offset)\n"},
     CommandHelp{"stream",
                 "weir stream ls | info NAME     the streams there are\n"
@@ -123,7 +124,7 @@ constexpr std::array command_helps{
                 "  weir bench ingest --runs 5 --json       the median of five, one JSON object\n"
                 "\n"
                 "Options\n"
-                "  --events N          default 1000000 (262 bytes each, made beforehand, kept in memory)\n"
+                "  --events N          default 1000000 (about 264 bytes each, made beforehand, kept in memory)\n"
                 "  --batch N           events a request, default 1000\n"
                 "  --connections N     default 8\n"
                 "  --duplicates P      percent of events that repeat an earlier one, default 2\n"
@@ -260,17 +261,17 @@ void plant(Tree& tree, Words& words) {
     tree.sql->add_option("--timeout", words.timeout);
     tree.sql->add_option("--max-rows", words.rows_max)->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 40));
     tree.produce = app.add_subcommand("produce");
-    tree.produce->add_option("stream", words.stream)->required();
+    tree.produce->add_option("STREAM", words.stream)->required();
     tree.produce->add_option("file", words.file);
     tree.produce->add_option("-o,--output", words.output);
     tree.produce->add_option("--batch", words.batch)->check(CLI::Range(std::int64_t{1}, std::int64_t{100'000}));
     tree.produce->add_option("--in-flight", words.in_flight)->check(CLI::Range(std::int64_t{1}, std::int64_t{256}));
     tree.produce->add_option("--retry-for", words.retry_for);
     tree.tail = app.add_subcommand("tail");
-    tree.tail->add_option("stream", words.stream)->required();
+    tree.tail->add_option("STREAM", words.stream)->required();
     tree.tail->add_option("--from", words.from);
     tree.tail->add_option("-n", words.count)->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
-    tree.tail->add_flag("-F,--follow", words.follow);
+    tree.tail->add_flag("-f,-F,--follow", words.follow);
     tree.tail->add_option("-o,--output", words.output);
     tree.stream = app.add_subcommand("stream");
     tree.stream->require_subcommand(1);
@@ -278,7 +279,7 @@ void plant(Tree& tree, Words& words) {
     tree.stream_ls->add_option("--prefix", words.prefix);
     tree.stream_ls->add_option("-o,--output", words.output);
     tree.stream_info = tree.stream->add_subcommand("info");
-    tree.stream_info->add_option("name", words.stream)->required();
+    tree.stream_info->add_option("NAME", words.stream)->required();
     tree.stream_info->add_option("-o,--output", words.output);
     tree.status = app.add_subcommand("status");
     tree.status->add_option("-o,--output", words.output);
@@ -331,6 +332,10 @@ std::string wrong_command(const std::vector<std::string>& words) {
 }
 
 std::string explain(const CLI::ParseError& failure, const Tree& tree) {
+    if (failure.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
+        if (tree.stream->parsed() && tree.stream->get_subcommands().empty()) return "ls or info NAME is needed";
+        if (tree.bench->parsed() && tree.bench->get_subcommands().empty()) return "ingest or e2e is needed";
+    }
     if (failure.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return failure.what();
     // The words that nothing wanted are kept by the command that met them.
     const CLI::App* at = &tree.app;
@@ -415,9 +420,21 @@ Result<Exit> do_produce(const Console& console, const Words& words, const Server
 
 Result<Exit> do_tail(const Console& console, const Words& words, const ServerChoice& server) {
     TailOptions options;
+    for (const auto& [suffix, what] : {std::pair{"_dead_letters", "dead letters"}, std::pair{"_late", "late events"}}) {
+        if (!words.stream.ends_with(suffix)) continue;
+        console.error(std::string(what) + " are a table",
+                      "weir sql 'SELECT * FROM " + sql_name(printable(words.stream)) + "'");
+        return Exit::usage;
+    }
     TRY(sql::check_name(words.stream));
     options.stream = words.stream;
     options.from = words.from;
+    if (!options.from.empty() && !is_from(options.from)) {
+        return Error{Errc::invalid_argument,
+                     "--from takes beginning, end, a cursor (shard:index:ordinal), a time such as "
+                     "2025-01-31T12:00:00Z, or an age such as 5m, not \"" +
+                         printable(options.from) + "\""};
+    }
     options.count = words.count;
     options.follow = words.follow;
     if (options.from.empty() && options.count > tail_last_max) {
@@ -500,7 +517,12 @@ std::string help_text(std::string_view command) {
         std::ranges::find(command_helps, first, [](const CommandHelp& help) { return std::string_view(help.name); });
     if (found == command_helps.end()) return {};
     const bool is_client = std::ranges::find(client_commands, first) != client_commands.end();
-    return std::string(found->text) + (is_client ? server_lines : "");
+    std::string text = found->text;
+    // They are options like the others: what is said behind those stays behind these.
+    const std::size_t options = text.find("\nOptions\n");
+    const std::size_t end = options == std::string::npos ? options : text.find("\n\n", options + 1);
+    if (is_client) text.insert(end == std::string::npos ? text.size() : end + 1, server_lines);
+    return text;
 }
 
 int run_cli_on(const Console& console, const std::vector<std::string>& words, const TextMap& environment,

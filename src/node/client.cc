@@ -14,7 +14,6 @@ namespace {
 
 constexpr time_t connect_timeout_s = 5;
 constexpr std::int64_t read_timeout_ms_default = 60'000;
-constexpr std::size_t detail_bytes_max = 300;  // of a body that is not a problem
 
 std::string why_of(httplib::Error error) {
     switch (error) {
@@ -29,6 +28,11 @@ std::string why_of(httplib::Error error) {
         default:
             return "HTTP failed (" + httplib::to_string(error) + ")";
     }
+}
+
+bool looks_like_json(std::string_view body) {
+    const std::size_t first = body.find_first_not_of(" \t\r\n");
+    return first != std::string_view::npos && (body[first] == '{' || body[first] == '[');
 }
 
 }  // namespace
@@ -85,7 +89,15 @@ Exit exit_of_http(int status, std::string_view code) {
     }
 }
 
-Problem problem_of(const Answer& answer) {
+Problem not_weir(const ServerAddress& address, const Answer& answer) {
+    Problem problem;
+    problem.status = answer.status;
+    problem.detail = address.text() + " answered " + std::to_string(answer.status) + " and is not weir";
+    problem.exit = answer.status == 404 ? Exit::failed : exit_of_http(answer.status, "");
+    return problem;
+}
+
+Problem problem_of(const ServerAddress& address, const Answer& answer) {
     Problem problem;
     problem.status = answer.status;
     if (const Result<Json> body = parse_json(answer.body); body && body.value().is_object()) {
@@ -94,10 +106,8 @@ Problem problem_of(const Answer& answer) {
         if (problem.detail.empty()) problem.detail = string_of(member(body.value(), "title"));
         problem.position = integer_of(member(body.value(), "position"), -1);
     }
-    if (problem.detail.empty()) {
-        problem.detail = "the server answered " + std::to_string(answer.status);
-        if (!answer.body.empty()) problem.detail += ": " + answer.body.substr(0, detail_bytes_max);
-    }
+    if (problem.code.empty()) return not_weir(address, answer);
+    if (problem.detail.empty()) problem.detail = "the server answered " + std::to_string(answer.status);
     problem.exit = exit_of_http(problem.status, problem.code);
     return problem;
 }
@@ -121,7 +131,7 @@ struct Client::State {
         if (!choice.api_key.empty()) headers.emplace("Authorization", "Bearer " + choice.api_key);
     }
 
-    Outcome outcome(const httplib::Result& result) const {
+    Outcome outcome(const httplib::Result& result, bool wants_json) const {
         Outcome out;
         if (!result) {
             out.problem = result.error() == httplib::Error::Read
@@ -135,7 +145,13 @@ struct Client::State {
         if (const std::string after = result->get_header_value("Retry-After"); !after.empty()) {
             std::from_chars(after.data(), after.data() + after.size(), out.answer.retry_after_s);
         }
-        if (!out.ok()) out.problem = problem_of(out.answer);
+        if (!out.ok()) {
+            out.problem = problem_of(choice.address, out.answer);
+            out.is_weir = !out.problem.code.empty();
+        } else if (wants_json && !looks_like_json(out.answer.body)) {
+            out.problem = not_weir(choice.address, out.answer);
+            out.is_weir = false;
+        }
         return out;
     }
 };
@@ -148,12 +164,12 @@ Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 
 Client::Outcome Client::get(const std::string& path) {
-    return state_->outcome(state_->http.Get(state_->choice.address.prefix + path, state_->headers));
+    return state_->outcome(state_->http.Get(state_->choice.address.prefix + path, state_->headers), path != "/readyz");
 }
 
 Client::Outcome Client::post(const std::string& path, const std::string& content_type, const std::string& body) {
-    return state_->outcome(
-        state_->http.Post(state_->choice.address.prefix + path, state_->headers, body, content_type));
+    return state_->outcome(state_->http.Post(state_->choice.address.prefix + path, state_->headers, body, content_type),
+                           true);
 }
 
 void Client::set_read_timeout_ms(std::int64_t ms) {

@@ -44,8 +44,11 @@ struct Problem {
     std::string detail;          // for people
     std::int64_t position = -1;  // byte offset in the SQL text
 };
-// Reads a problem+json body; any other body becomes a detail of at most 300 bytes.
-Problem problem_of(const Answer& answer);
+// Reads a problem+json body; with any other body it is not_weir().
+Problem problem_of(const ServerAddress& address, const Answer& answer);
+// Something answers at the address that does not speak as weir does: another program, or a proxy in front of it. A 404
+// of such a one is no `not_found`.
+Problem not_weir(const ServerAddress& address, const Answer& answer);
 Problem cannot_reach(const ServerAddress& address, std::string_view why);
 // The exit code of an HTTP status and a problem's code.
 Exit exit_of_http(int status, std::string_view code);
@@ -61,9 +64,11 @@ class Client {
     struct Outcome {
         bool answered = false;
         Answer answer;
-        Problem problem;  // filled unless the status was 2xx
-        bool ok() const { return answered && answer.status >= 200 && answer.status < 300; }
+        bool is_weir = true;  // false: the body is none that weir sends
+        Problem problem;      // filled unless ok()
+        bool ok() const { return answered && is_weir && answer.status >= 200 && answer.status < 300; }
     };
+    // An answer that is not JSON is not weir's, but for those of /readyz.
     Outcome get(const std::string& path);
     Outcome post(const std::string& path, const std::string& content_type, const std::string& body);
 

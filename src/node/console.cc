@@ -134,6 +134,10 @@ std::string people_count(std::int64_t count) {
     return digits;
 }
 
+std::string people_count_of(std::int64_t count, std::string_view noun) {
+    return people_count(count) + " " + std::string(noun) + (count == 1 ? "" : "s");
+}
+
 std::string people_bytes(double bytes) {
     constexpr std::array<const char*, 6> units{"B", "KiB", "MiB", "GiB", "TiB", "PiB"};
     std::size_t unit = 0;

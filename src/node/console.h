@@ -37,6 +37,8 @@ int display_width(std::string_view text);
 
 // "1,284,002", "12.4 MiB", "1.2 s": what people read. Negative counts keep their sign.
 std::string people_count(std::int64_t count);
+// "1 view", "2 views".
+std::string people_count_of(std::int64_t count, std::string_view noun);
 std::string people_bytes(double bytes);
 std::string people_duration_ms(double ms);
 

@@ -26,6 +26,7 @@ struct EventInput::State {
     std::int64_t total = -1;
     std::int64_t read = 0;
     bool file_ended = false;
+    bool failed = false;
 
     // Compressed input.
     bool format_known = false;
@@ -56,6 +57,7 @@ struct EventInput::State {
         if (fd > STDIN_FILENO) ::close(fd);
     }
 
+    Status read_more();
     Status read_raw();
     Status inflate_some();
     void note_line(std::size_t begin, std::size_t end);
@@ -70,6 +72,11 @@ Result<EventInput> EventInput::open(const std::string& path) {
     if (path == "-") return of_descriptor(STDIN_FILENO, "stdin");
     const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
     if (fd < 0) return Error{errno == ENOENT ? Errc::not_found : Errc::io, path + ": " + std::strerror(errno), errno};
+    struct stat facts {};
+    if (::fstat(fd, &facts) == 0 && S_ISDIR(facts.st_mode)) {
+        ::close(fd);
+        return Error{Errc::invalid_argument, path + " is a folder, not a file"};
+    }
     return of_descriptor(fd, path);
 }
 
@@ -145,31 +152,37 @@ Status EventInput::State::inflate_some() {
 }
 
 Status EventInput::read_some() {
-    State& s = *state_;
-    if (!has_buffered() && !s.file_ended) {
-        s.raw.clear();
-        s.raw_at = 0;
-        TRY(s.read_raw());
+    Status read = state_->read_more();
+    if (!read) state_->failed = true;
+    return read;
+}
+
+Status EventInput::State::read_more() {
+    const auto has_buffered = [this] { return raw_at < raw.size(); };
+    if (!has_buffered() && !file_ended) {
+        raw.clear();
+        raw_at = 0;
+        TRY(read_raw());
         // Two bytes tell gzip from text; a pipe may bring them one by one.
-        while (!s.format_known && s.raw.size() < 2 && !s.file_ended)
-            TRY(s.read_raw());
-        if (!s.format_known) {
-            s.is_gzip = s.raw.starts_with("\x1f\x8b");
-            s.format_known = true;
+        while (!format_known && raw.size() < 2 && !file_ended)
+            TRY(read_raw());
+        if (!format_known) {
+            is_gzip = raw.starts_with("\x1f\x8b");
+            format_known = true;
         }
     }
-    if (!s.is_gzip) {
-        s.text.append(s.raw, s.raw_at);
-        s.raw_at = s.raw.size();
+    if (!is_gzip) {
+        text.append(raw, raw_at);
+        raw_at = raw.size();
     } else if (has_buffered()) {
-        TRY(s.inflate_some());
+        TRY(inflate_some());
     }
     // inflate may still hold output for input that it has taken whole; it gives it at the next call with Z_OK, which a
     // member that has not ended shows.
-    while (s.file_ended && !has_buffered() && s.in_member) {
-        const std::size_t before = s.text.size();
-        TRY(s.inflate_some());
-        if (s.in_member && s.text.size() == before) return Error{Errc::corrupt, s.name + ": the gzip file is cut off"};
+    while (file_ended && !has_buffered() && in_member) {
+        const std::size_t before = text.size();
+        TRY(inflate_some());
+        if (in_member && text.size() == before) return Error{Errc::corrupt, name + ": the gzip file is cut off"};
     }
     return {};
 }
@@ -204,7 +217,7 @@ std::optional<LineBatch> EventInput::take(std::int64_t lines_max, std::size_t by
     for (;;) {
         if (s.lines >= lines_max || s.lines_end - s.start >= bytes_max) return s.cut();
         const std::size_t feed = s.text.find('\n', s.scanned);
-        const bool is_last = feed == std::string::npos && is_at_end() && s.lines_end < s.text.size();
+        const bool is_last = feed == std::string::npos && is_at_end() && !s.failed && s.lines_end < s.text.size();
         if (feed == std::string::npos && !is_last) {
             s.scanned = s.text.size();
             const std::size_t unfinished = s.text.size() - s.lines_end;

@@ -22,7 +22,7 @@ struct LineBatch {
 
 class EventInput {
   public:
-    // "-" is stdin. Errors: not_found, io (says which file).
+    // "-" is stdin. Errors: not_found, invalid_argument (a folder), io (says which file).
     static Result<EventInput> open(const std::string& path);
     // Takes `fd` over.
     static EventInput of_descriptor(int fd, std::string name);
@@ -38,6 +38,7 @@ class EventInput {
     std::int64_t bytes_total() const;  // -1: not a regular file
 
     // One read(2) at most; blocks where the descriptor does. Errors: io, corrupt (gzip that is broken or cut off).
+    // After an error nothing more is read, and a last line without LF is not given: it may be half of one.
     Status read_some();
     // The next lines: up to `lines_max` and, unless one line alone is longer, `bytes_max`. nullopt: not enough is
     // there yet; with `take_less` whatever whole lines there are (and at the end the last line without LF).

@@ -140,7 +140,9 @@ Exit run_stream_list(const Console& console, Client& client, const std::string& 
     }
     show_rows(console, rows.value(), format);
     console.flush();
-    if (rows.value().rows.empty() && format == OutputFormat::table) {
+    if (rows.value().rows.empty() && !prefix.empty() && format == OutputFormat::table) {
+        console.say("no stream begins with \"" + printable(prefix) + "\"");
+    } else if (rows.value().rows.empty() && format == OutputFormat::table) {
         console.say("there is no stream yet; the first event makes one:");
         console.say("  curl -d '{\"hello\":\"world\"}' " + client.choice().address.text() + "/v1/streams/test/events");
     }
@@ -194,7 +196,11 @@ Exit run_stream_info(const Console& console, Client& client, const std::string& 
 Exit run_status(const Console& console, Client& client, OutputFormat format, int stop_fd) {
     client.set_read_timeout_ms(answer_timeout_ms);
     const Client::Outcome ready = client.get("/readyz");
-    if (!ready.answered) return report(console, ready.problem);
+    if (!ready.answered || !ready.is_weir) return report(console, ready.problem);
+    // Many programs answer /readyz; the list of streams tells weir from them.
+    if (const Client::Outcome list = client.get("/v1/streams?limit=1"); list.answered && !list.is_weir) {
+        return report(console, list.problem);
+    }
     const std::int64_t start_us = console.clock->monotonic_us();
     const RowSet before = streams_of(client);
     pollfd stop{stop_fd, POLLIN, 0};
@@ -228,8 +234,8 @@ Exit run_status(const Console& console, Client& client, OutputFormat format, int
         return exit;
     }
     std::string head = address + "   " + (ready.ok() ? "ready" : "not ready: " + printable(ready.problem.detail)) +
-                       "   " + people_count(static_cast<std::int64_t>(streams.rows.size())) + " streams   " +
-                       people_count(static_cast<std::int64_t>(views.rows.size())) + " views\n";
+                       "   " + people_count_of(static_cast<std::int64_t>(streams.rows.size()), "stream") + "   " +
+                       people_count_of(static_cast<std::int64_t>(views.rows.size()), "view") + "\n";
     if (stored >= 0) {
         head += "ingest " + people_count(static_cast<std::int64_t>(stored)) + " ev/s";
         if (duplicate >= 0) head += "   duplicates " + people_count(static_cast<std::int64_t>(duplicate)) + " ev/s";

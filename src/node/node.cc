@@ -1,7 +1,9 @@
 #include "node/node.h"
 
 #include "base/limits.h"
+#include "obs/log.h"
 #include "os/clock.h"
+#include "os/process.h"
 
 #include <charconv>
 #include <cstdio>
@@ -13,6 +15,7 @@ namespace weir::node {
 namespace {
 
 constexpr std::int64_t drain_ms = 5'000;
+constexpr std::uint64_t open_files_wanted = 16'384;  // connections_max and some thousand partitions
 constexpr const char* identity_head = "weirhouse data directory, format 1\n";
 
 std::string hex(std::uint64_t value) {
@@ -68,6 +71,13 @@ Result<Identity> load_identity(os::Disk& disk, const std::string& data_dir) {
 
 Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
     keep_large_blocks();
+    const std::uint64_t files = os::raise_open_files();
+    if (files < open_files_wanted) {
+        obs::log(obs::Level::warning, "few_open_files",
+                 {{"limit", std::to_string(files)},
+                  {"wanted", std::to_string(open_files_wanted)},
+                  {"try", "ulimit -n 65536"}});
+    }
     auto node = std::unique_ptr<Node>(new Node());
     node->disk_ = os::make_real_disk();
     TRY(node->disk_->make_dirs(settings.data_dir));
@@ -76,7 +86,13 @@ Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
     node->metrics_ = std::make_unique<obs::Metrics>();
     node->catalog_ = cluster::LocalCatalog::make(settings.undeclared_streams);
 
+    query::PoolOptions pool;
+    pool.shard_dir = settings.data_dir + "/shards/0";
+    pool.node_id = settings.node_id;
+    node->queries_ = query::Pool::make(pool);
+
     cluster::LocalShardOptions shard;
+    shard.hold_readers = [queries = node->queries_.get()](bool on) { queries->hold(on); };
     shard.data_dir = settings.data_dir;
     shard.dedup_memory = settings.dedup_memory_bytes;
     shard.apply_lag_bytes = settings.apply_lag_bytes;
@@ -91,10 +107,6 @@ Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
                                                  }));
     catalog->attach(*node->shard_);
     node->shard_->start();
-
-    query::PoolOptions pool;
-    pool.shard_dir = node->shard_->data_dir();
-    node->queries_ = query::Pool::make(pool);
 
     http::ServerOptions http;
     http.listen = settings.http_listen;

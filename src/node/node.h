@@ -46,8 +46,8 @@ class Node {
     std::unique_ptr<os::DirLock> lock_;  // nobody else touches the directory
     std::unique_ptr<obs::Metrics> metrics_;
     std::unique_ptr<cluster::LocalCatalog> catalog_;
+    std::unique_ptr<query::Pool> queries_;        // worker processes, made when the first query comes
     std::unique_ptr<cluster::LocalShard> shard_;  // log, consensus, apply: everything durable
-    std::unique_ptr<query::Pool> queries_;        // worker processes
     std::unique_ptr<http::Server> http_;          // the door opens last
 };
 

@@ -8,6 +8,7 @@
 #include <deque>
 #include <optional>
 #include <poll.h>
+#include <unistd.h>
 
 namespace weir::node {
 namespace {
@@ -37,6 +38,8 @@ class Producer {
     Producer(const Console& console, const ServerChoice& server, EventInput input, const ProduceOptions& options)
         : console_(console), server_(server), options_(options), input_(std::move(input)) {
         path_ = "/v1/streams/" + url_escape(options.stream) + "/events";
+        // Over lines that somebody types it would only be in the way.
+        shows_progress_ = console.err_is_terminal && isatty(input_.fd()) == 0;
     }
 
     Exit run();
@@ -62,6 +65,7 @@ class Producer {
     void give_up(Exit exit, std::string why, std::string next = {});
     void wait_for_something();
     void show_progress(bool last);
+    std::string unsent_text() const;
     Exit finish();
 
     const Console& console_;
@@ -93,11 +97,13 @@ class Producer {
     std::optional<Exit> gave_up_;
     std::string why_;
     std::string next_step_;
+    std::string input_error_;
 
     ProduceReport report_;
     std::int64_t rejections_shown_ = 0;
     std::int64_t start_ms_ = 0;
     std::int64_t shown_ms_ = 0;
+    bool shows_progress_ = false;
     bool progress_on_screen_ = false;
 };
 
@@ -119,7 +125,7 @@ void Producer::take_input(bool take_less) {
 void Producer::read_input() {
     if (const Status read = input_.read_some(); !read) {
         input_failed_ = true;
-        why_ = read.error().detail;
+        input_error_ = read.error().detail;
     }
     take_input(input_failed_);
 }
@@ -220,7 +226,9 @@ void Producer::count(const Request& request, const PipeAnswer& answer) {
     const bool has_counts =
         member(body, "accepted").is_number_integer() && member(body, "rejected").is_number_integer();
     if (!has_counts || (answer.status != 200 && answer.status != 400)) {
-        const Problem problem = problem_of(Answer{answer.status, answer.body, answer.retry_after_s});
+        const Answer said{answer.status, answer.body, answer.retry_after_s};
+        const Problem problem =
+            answer.status < 300 ? not_weir(server_.address, said) : problem_of(server_.address, said);
         report_.unsent += request.events;
         give_up(problem.exit, problem.detail);
         return;
@@ -263,7 +271,7 @@ void Producer::refuse(Request request, const PipeAnswer& answer, bool fate_unkno
     std::int64_t wait_ms = answer.retry_after_s >= 0 ? answer.retry_after_s * 1000 : retry_after_default_ms;
     wait_ms = std::clamp<std::int64_t>(wait_ms, 0, retry_after_max_ms);
     resume_at_ms_ = std::max(resume_at_ms_, now_ms() + wait_ms);
-    why_ = problem_of(Answer{answer.status, answer.body, -1}).detail;
+    why_ = problem_of(server_.address, Answer{answer.status, answer.body, -1}).detail;
     report_.resent_batches += 1;
     if (fate_unknown) report_.maybe_twice += request.events;
     refused_.push_back(std::move(request));
@@ -309,7 +317,7 @@ void Producer::wait_for_something() {
     if (is_connected() && sent_.empty() && !waiting_.empty() && resume_at_ms_ > now) {
         until = std::min(until, resume_at_ms_);
     }
-    if (console_.err_is_terminal) until = std::min(until, now + progress_every_ms);
+    if (shows_progress_) until = std::min(until, now + progress_every_ms);
     ::poll(fds.data(), fds.size(), static_cast<int>(std::max<std::int64_t>(0, until - now)));
 
     if (fds[2].revents != 0) {
@@ -326,7 +334,7 @@ void Producer::wait_for_something() {
 }
 
 void Producer::show_progress(bool last) {
-    if (!console_.err_is_terminal) return;
+    if (!shows_progress_) return;
     const std::int64_t now = now_ms();
     if (!last && now - shown_ms_ < progress_every_ms) return;
     shown_ms_ = now;
@@ -393,6 +401,11 @@ Exit Producer::run() {
     return finish();
 }
 
+// What the input still holds was never counted.
+std::string Producer::unsent_text() const {
+    return (input_done_ ? "" : "at least ") + people_count_of(report_.unsent, "event");
+}
+
 Exit Producer::finish() {
     for (const std::deque<Request>* part : {&waiting_, &sent_, &refused_}) {
         for (const Request& request : *part)
@@ -406,10 +419,10 @@ Exit Producer::finish() {
                      ": too_large: longer than a request may be; not sent");
     }
     const double seconds = std::max(0.001, static_cast<double>(now_ms() - start_ms_) / 1000);
-    if (report_.lines > 0 || !gave_up_) {
-        console_.say(people_count(report_.accepted) + " accepted, " + people_count(report_.duplicates) +
-                     " duplicates, " + people_count(report_.rejected) + " rejected: " + people_count(report_.lines) +
-                     " events, " + people_bytes(static_cast<double>(report_.bytes)) + " in " +
+    if (report_.lines > 0 || !(gave_up_ || input_failed_)) {
+        console_.say(people_count(report_.accepted) + " accepted, " + people_count_of(report_.duplicates, "duplicate") +
+                     ", " + people_count(report_.rejected) + " rejected: " + people_count_of(report_.lines, "event") +
+                     ", " + people_bytes(static_cast<double>(report_.bytes)) + " in " +
                      people_duration_ms(seconds * 1000) + " (" +
                      people_count(static_cast<std::int64_t>(static_cast<double>(report_.lines) / seconds)) + " ev/s)");
     }
@@ -418,28 +431,32 @@ Exit Producer::finish() {
     }
     if (report_.rejected_unlisted > 0) {
         console_.say("  " + people_count(report_.rejected_unlisted) +
-                     " beyond the answers' lists; weir sql 'SELECT reason, count(*) FROM \"" + options_.stream +
-                     "_dead_letters\" GROUP BY 1'");
+                     " more, reasons not listed here; ask: weir sql 'SELECT reason, count(*) FROM \"" +
+                     options_.stream + "_dead_letters\" GROUP BY 1'");
     }
     if (report_.maybe_twice > 0) {
-        console_.say("note: " + people_count(report_.maybe_twice) +
-                     " events were sent again with their fate unknown; "
+        console_.say("note: " + people_count_of(report_.maybe_twice, "event") +
+                     (report_.maybe_twice == 1 ? " was" : " were") +
+                     " sent again with their fate unknown; "
                      "they may be stored twice where the stream has no DEDUP");
     }
     if (report_.out_of_order > 0) {
-        console_.say("note: " + people_count(report_.out_of_order) +
-                     " requests were stored before one that was sent earlier");
+        console_.say("note: " + people_count_of(report_.out_of_order, "request") +
+                     (report_.out_of_order == 1 ? " was" : " were") + " stored before one that was sent earlier");
     }
     Exit exit = Exit::ok;
     const bool has_some = report_.accepted + report_.duplicates > 0;
     if (gave_up_ || input_failed_) {
-        console_.error(why_, next_step_);
+        if (input_failed_) console_.error(input_error_);
+        if (gave_up_) console_.error(why_, next_step_);
         if (report_.unsent > 0)
-            console_.say("  " + people_count(report_.unsent) + " events that were read have no answer");
-        exit = has_some ? Exit::partial : gave_up_.value_or(Exit::failed);
+            console_.say("  " + unsent_text() + (report_.unsent == 1 ? " has" : " have") + " no answer");
+        // An input that is broken is a failure also when some of it arrived: what is missing is nowhere else to be
+        // seen.
+        exit = input_failed_ ? Exit::failed : has_some ? Exit::partial : gave_up_.value_or(Exit::failed);
     } else if (stopping_) {
-        console_.say("interrupted; " + people_count(report_.unsent) +
-                     " events that were read were not stored for sure");
+        console_.say("interrupted; " + unsent_text() + (report_.unsent == 1 ? " was" : " were") +
+                     " not stored for sure");
         exit = Exit::interrupted;
     } else if (report_.rejected > 0) {
         exit = has_some ? Exit::partial : Exit::failed;

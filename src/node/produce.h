@@ -25,7 +25,7 @@ struct ProduceOptions {
     std::int64_t batch_lines = 1000;
     std::size_t batch_bytes = 1 << 20;
     std::size_t in_flight = 8;           // requests on their way
-    std::int64_t retry_for_ms = 30'000;  // without any progress; then it gives up
+    std::int64_t retry_for_ms = 30'000;  // without any progress, after the first connection; then it gives up
     bool json = false;                   // one JSON document on stdout at the end
     int stop_fd = -1;                    // readable when the user wants to stop; -1 none
 };
@@ -48,7 +48,8 @@ struct ProduceReport {
 
 std::string report_document(const ProduceReport& report);  // one JSON object
 
-// Sends everything of `input`. 0 nothing was rejected; 1 everything was; 7 something was, or it stopped half way.
+// Sends everything of `input`. 0 nothing was rejected; 1 everything was, or the input broke; 7 something was
+// rejected, or the server stopped taking half way.
 Exit run_produce(const Console& console, const ServerChoice& server, EventInput input, const ProduceOptions& options);
 
 }  // namespace weir::node

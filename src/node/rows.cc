@@ -199,4 +199,15 @@ std::string point_at(std::string_view text, std::int64_t position, std::int64_t 
     return out;
 }
 
+std::string sql_name(std::string_view name) {
+    const bool plain = std::ranges::all_of(name, [](char c) {
+        return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_';
+    });
+    if (plain) return std::string(name);
+    std::string out = "\"";
+    for (const char c : name)
+        out += c == '"' ? std::string("\"\"") : std::string(1, c);
+    return out + "\"";
+}
+
 }  // namespace weir::node

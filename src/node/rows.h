@@ -39,6 +39,9 @@ std::string format_csv(const RowSet& rows);
 // One object a line, keys = column names.
 std::string format_ndjson(const RowSet& rows);
 
+// A name as SQL wants it: in double quotes where it has more than letters, digits and '_'.
+std::string sql_name(std::string_view name);
+
 // The line of `text` that holds byte `position`, and a caret below it. "" where the position lies outside.
 // `first_line`: number of the text's first line.
 std::string point_at(std::string_view text, std::int64_t position, std::int64_t first_line);

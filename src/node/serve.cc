@@ -1,11 +1,16 @@
 #include "node/serve.h"
 
+#include "node/client.h"
+#include "node/console.h"
 #include "node/exit_code.h"
 #include "node/node.h"
+#include "obs/log.h"
 #include "os/clock.h"
 #include "os/signals.h"
 
+#include <algorithm>
 #include <cstdio>
+#include <filesystem>
 #include <string>
 #include <unistd.h>
 
@@ -15,15 +20,24 @@ namespace {
 constexpr int look_every_ms = 2;
 
 void print_banner(const Settings& settings, const std::string& http) {
+    const std::string url = "http://" + http;
+    const std::string server = url == default_server ? "          " : " --server " + url;
     std::fprintf(stderr,
                  "weir %s  node %s  data %s  (single node, durable)\n\n"
                  "  HTTP       http://%s/v1/streams/{name}/events\n"
                  "  SQL        http://%s/v1/sql\n"
                  "  Metrics    http://%s/metrics\n\n"
                  "  Try:  curl -d '{\"hello\":\"world\"}' http://%s/v1/streams/test/events\n"
-                 "        weir sql 'SELECT * FROM test'            Ctrl-C to stop\n",
+                 "        weir sql 'SELECT * FROM test'%s  Ctrl-C to stop\n",
                  WEIR_VERSION, settings.node_id.c_str(), settings.data_dir.c_str(), http.c_str(), http.c_str(),
-                 http.c_str(), http.c_str());
+                 http.c_str(), http.c_str(), server.c_str());
+}
+
+// What named the folder, for an error about it.
+const char* data_dir_source(const LoadedSettings& loaded) {
+    const auto setting = std::ranges::find(loaded.effective, "node.data_dir", &EffectiveSetting::name);
+    const bool by_variable = setting != loaded.effective.end() && setting->origin == Origin::environment;
+    return by_variable ? "WEIR_NODE_DATA_DIR" : "--data";
 }
 
 }  // namespace
@@ -37,6 +51,15 @@ int serve(const LoadedSettings& loaded) {
         std::fprintf(stderr, "error: %s\n", signals.error().detail.c_str());
         return code_of(Exit::failed);
     }
+    std::error_code ignored;
+    if (const auto facts = std::filesystem::status(loaded.settings.data_dir, ignored);
+        std::filesystem::exists(facts) && !std::filesystem::is_directory(facts)) {
+        std::fprintf(stderr, "error: %s %s is a file, not a folder\n", data_dir_source(loaded),
+                     printable(loaded.settings.data_dir).c_str());
+        return code_of(Exit::usage);
+    }
+    // Somebody who looks on wants the banner first; a log file keeps every line.
+    if (isatty(STDERR_FILENO) != 0) obs::set_log_level(obs::Level::warning);
     auto started = Node::start(loaded.settings);
     if (!started) {
         std::fprintf(stderr, "error: %s\n", started.error().detail.c_str());

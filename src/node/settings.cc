@@ -180,13 +180,15 @@ Status settle(Settings& settings) {
         settings.dedup_memory_bytes = std::max<std::uint64_t>(settings.memory_bytes / 4, limits::dedup_memory_min);
     }
     if (settings.dedup_memory_bytes > settings.memory_bytes) {
-        return Error{Errc::invalid_argument, "limits.dedup_memory is larger than limits.memory, of which it is a part"};
+        return Error{Errc::invalid_argument,
+                     "WEIR_LIMITS_DEDUP_MEMORY is larger than WEIR_LIMITS_MEMORY, of which it is a part"};
     }
     const HostPort http = TRY(parse_host_port(settings.http_listen));
     if (!is_loopback(http.host) && !settings.insecure) {
         return Error{Errc::invalid_argument,
-                     "http.listen " + settings.http_listen +
-                         " can be reached from other machines and this version has no API keys: anybody could read and "
+                     "--http " + settings.http_listen +
+                         " (WEIR_HTTP_LISTEN) can be reached from other machines and this version has no API keys: "
+                         "anybody could read and "
                          "drop everything. Listen on 127.0.0.1 (behind a proxy that authenticates), or say --insecure "
                          "(WEIR_INSECURE=true) where the network itself is trusted"};
     }

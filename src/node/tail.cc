@@ -2,6 +2,7 @@
 
 #include "node/detail/json.h"
 #include "node/raw_json.h"
+#include "node/rows.h"
 #include "record/time.h"
 
 #include <algorithm>
@@ -49,7 +50,39 @@ bool wait_or_stop(const Console& console, int stop_fd, std::int64_t ms) {
     return ::poll(fds.data(), fds.size(), static_cast<int>(ms)) > 0;
 }
 
+bool is_cursor(std::string_view text) {
+    const auto is_number = [](std::string_view part) {
+        constexpr std::size_t digits_max = 20;
+        return !part.empty() && part.size() <= digits_max &&
+               part.find_first_not_of("0123456789") == std::string_view::npos;
+    };
+    const std::size_t first = text.find(':');
+    const std::size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
+    return second != std::string_view::npos && is_number(text.substr(0, first)) &&
+           is_number(text.substr(first + 1, second - first - 1)) && is_number(text.substr(second + 1));
+}
+
+std::optional<std::int64_t> age_ms(std::string_view text) {
+    if (text.starts_with('-')) text.remove_prefix(1);
+    return record::parse_duration_ms(text);
+}
+
+bool is_view(Client& client, const std::string& name) {
+    const Client::Outcome outcome = client.post("/v1/sql", "text/plain", "SHOW VIEWS");
+    if (!outcome.ok()) return false;
+    const Result<RowSet> views = parse_sql_answer(outcome.answer.body);
+    if (!views) return false;
+    const auto column = std::ranges::find(views.value().names, "name");
+    const auto at = static_cast<std::size_t>(column - views.value().names.begin());
+    return std::ranges::any_of(views.value().rows,
+                               [&](const auto& row) { return at < row.size() && row[at].text == name; });
+}
+
 }  // namespace
+
+bool is_from(std::string_view text) {
+    return text == "beginning" || text == "end" || is_cursor(text) || record::parse_time_literal(text) || age_ms(text);
+}
 
 Result<TailFormat> parse_tail_format(std::string_view text) {
     if (text == "raw") return TailFormat::raw;
@@ -81,9 +114,7 @@ Result<TailPage> parse_tail_page(std::string_view body) {
 }
 
 std::string resolve_from(std::string_view from, std::int64_t now_ms) {
-    std::string_view age = from;
-    if (age.starts_with('-')) age.remove_prefix(1);
-    if (const std::optional<std::int64_t> ms = record::parse_duration_ms(age)) {
+    if (const std::optional<std::int64_t> ms = age_ms(from)) {
         return record::format_rfc3339(now_ms - std::min(*ms, now_ms));
     }
     return std::string(from);
@@ -113,6 +144,11 @@ Exit run_tail(const Console& console, Client& client, const TailOptions& options
             if (options.follow && was_there && may_return) {
                 if (wait_or_stop(console, options.stop_fd, lost_wait_ms)) break;
                 continue;
+            }
+            if (outcome.problem.exit == Exit::not_found && is_view(client, options.stream)) {
+                console.error(options.stream + " is a view, not a stream: it has rows, which change, and no events",
+                              "weir sql 'SELECT * FROM " + sql_name(options.stream) + "'");
+                return outcome.problem.exit;
             }
             console.error(printable(outcome.problem.detail),
                           outcome.problem.exit == Exit::unreachable ? "weir serve" : "");

@@ -39,9 +39,14 @@ struct TailPage {
 // The body of GET /v1/streams/{s}/events. Errors: corrupt (not what the server promises).
 Result<TailPage> parse_tail_page(std::string_view body);
 
+// Whether `--from` may say so: beginning, end, a cursor, a time, or an age.
+bool is_from(std::string_view text);
+
 // "5m" and "-5m" become the time so long before `now_ms`; all else stays.
 std::string resolve_from(std::string_view from, std::int64_t now_ms);
 
+// A name that is a view's gets told how to read a view.
+//
 // 0 also when it is stopped by Ctrl-C or the reader of its output goes away: that is how a tail ends.
 Exit run_tail(const Console& console, Client& client, const TailOptions& options);
 

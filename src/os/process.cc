@@ -195,6 +195,17 @@ Status limit_memory(std::uint64_t bytes) {
     return limit(RLIMIT_AS, bytes, bytes, "limit of memory");
 }
 
+std::uint64_t raise_open_files() {
+    rlimit limit{};
+    if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return 0;
+    if (limit.rlim_cur < limit.rlim_max) {
+        rlimit raised = limit;
+        raised.rlim_cur = limit.rlim_max;
+        if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
+    }
+    return limit.rlim_cur;
+}
+
 Status limit_cpu_seconds(std::uint64_t seconds) {
     return limit(RLIMIT_CPU, seconds, seconds + 1, "limit of processor time");
 }

@@ -61,7 +61,10 @@ class Child {
 Status die_with_parent();
 
 // For this process from now on; a lower limit that is already there stays. Errors: io.
-Status limit_memory(std::uint64_t bytes);         // address space (RLIMIT_AS); beyond: allocations fail
+Status limit_memory(std::uint64_t bytes);  // address space (RLIMIT_AS); beyond: allocations fail
+// Raises the number of open files that this process may have to the most that the system allows it, and returns that. A
+// server holds a file or two a partition and a socket a client; the usual soft limit of 1024 is for select(2).
+std::uint64_t raise_open_files();
 Status limit_cpu_seconds(std::uint64_t seconds);  // SIGXCPU there, SIGKILL a second later
 
 }  // namespace weir::os

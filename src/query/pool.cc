@@ -77,6 +77,17 @@ class WorkerPool final : public Pool {
         changed_.notify_all();
     }
 
+    void hold(bool on) override {
+        const std::lock_guard lock(mutex_);
+        held_ = on;
+        changed_.notify_all();
+    }
+
+    std::uint32_t running() const override {
+        const std::lock_guard lock(mutex_);
+        return running_;
+    }
+
   private:
     // Counts a call in flight, so that the destructor can wait for it.
     class CallGuard {
@@ -127,7 +138,7 @@ class WorkerPool final : public Pool {
         {
             std::unique_lock lock(mutex_);
             const auto available = [&] {
-                return stopping_ || !idle_.empty() || workers_.size() + spawning_ < options_.workers_max;
+                return stopping_ || (!held_ && (!idle_.empty() || workers_.size() + spawning_ < options_.workers_max));
             };
             if (!available()) {
                 if (waiting_ >= options_.waiting_max) return Error{Errc::overloaded, "too many queries are waiting"};
@@ -135,9 +146,10 @@ class WorkerPool final : public Pool {
                 const std::int64_t left_us = std::max<std::int64_t>(deadline_us - now_us(), 0);
                 const bool came = changed_.wait_for(lock, std::chrono::microseconds(left_us), available);
                 --waiting_;
-                if (!came) return Error{Errc::deadline, "the query ran out of time while it waited for others"};
+                if (!came) return Error{Errc::deadline, "the query ran out of time while it waited for its turn"};
             }
             if (stopping_) return stopped();
+            ++running_;
             while (!idle_.empty()) {
                 // One may have died while nobody looked (an operator's kill, the kernel short of memory).
                 if (waits_quietly(*idle_.back())) {
@@ -154,6 +166,7 @@ class WorkerPool final : public Pool {
         const std::lock_guard lock(mutex_);
         --spawning_;
         if (!spawned || stopping_) {
+            --running_;
             changed_.notify_all();
             if (!spawned) return std::move(spawned).error();
             return stopped();
@@ -195,6 +208,7 @@ class WorkerPool final : public Pool {
         }
         dead.reset();
         const std::lock_guard lock(mutex_);
+        --running_;  // only now: a worker that was killed may have read until it was reaped
         changed_.notify_all();
     }
 
@@ -329,13 +343,15 @@ class WorkerPool final : public Pool {
     const PoolOptions options_;
     // A lock, against the house's habit: callers are pool threads that block here anyway. Never held while a worker is
     // spawned, spoken to or reaped.
-    std::mutex mutex_;
+    mutable std::mutex mutex_;
     std::condition_variable changed_;
     std::vector<std::unique_ptr<Worker>> workers_;  // all, idle or not
     std::vector<Worker*> idle_;                     // the last used is used next
     std::uint32_t spawning_ = 0;
     std::uint32_t waiting_ = 0;
+    std::uint32_t running_ = 0;
     std::uint32_t calls_ = 0;
+    bool held_ = false;
     bool stopping_ = false;
 };
 

@@ -70,6 +70,12 @@ class Pool {
     // crashed or talked nonsense; the next query gets another one).
     virtual Result<QuerySummary> run(const QueryRequest& request, ResultSink& sink) = 0;
     virtual void stop() = 0;  // refuses new queries, kills what runs
+    // While on: what runs goes on, new queries wait (waiting_max and their own deadlines bound that). For the moment
+    // that SQLite's log needs without a reader. Does not block; a pool without workers of its own has nothing to hold.
+    virtual void hold(bool /*on*/) {}
+    // Queries that have a worker or are getting one; those that wait do not count. At 0 under hold(true) no worker has
+    // a snapshot open.
+    virtual std::uint32_t running() const { return 0; }
 };
 
 // The child's whole life: speaks the pool's protocol on file descriptor `fd` until it closes. Returns the exit code.

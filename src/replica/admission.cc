@@ -17,6 +17,9 @@ constexpr std::int64_t counts_wait_us = 1'000'000;
 constexpr std::int64_t expiry_every_us = 10'000'000;
 constexpr std::int64_t share_every_us = 500'000;
 constexpr std::size_t look_up_block = 256;
+// What an id costs from its admission until a run holds it: its slots in the tables, half empty at worst. Twice as many
+// as the checkpoint waits for (apply), so that one can be written while the next collects.
+constexpr std::size_t table_bytes_an_id = 128;
 
 std::size_t columns_bytes(const record::DecodedEvents& events) {
     std::size_t bytes = events.columns.bytes.size() + events.raw.size() * 48;
@@ -130,6 +133,10 @@ void Admission::on_message(AdmissionMessage&& any) {
             }
         }
         void operator()(message::RunsAdopted&& m) const {
+            while (!self.unsealed_ids_.empty() && self.unsealed_ids_.front().first <= m.covered) {
+                self.unsealed_id_count_ -= self.unsealed_ids_.front().second;
+                self.unsealed_ids_.pop_front();
+            }
             auto* state = self.find(m.stream);
             if (state == nullptr) return;
             if (state->index) state->index->adopt(std::move(m.runs), m.covered);
@@ -188,13 +195,16 @@ std::int64_t Admission::step() {
         controls_.pop_front();
     }
     for (;;) {
+        // Beyond the dedup memory ingest slows down to what checkpoints take away; nothing is forgotten for it.
         while (!requests_.empty() && unapplied_bytes_ <= options_.apply_lag_bytes &&
+               unsealed_id_count_ + pending_ids_ <= options_.dedup_memory / table_bytes_an_id &&
                !(pending_ && (pending_->closed || pending_->bytes >= limits::entry_bytes_target))) {
             auto request = std::move(requests_.front());
             requests_.pop_front();
             admit(std::move(request));
         }
-        if (counts_since_us_ >= 0 && !pending_ && now_us - counts_since_us_ >= counts_wait_us) open_pending();
+        if (counts_since_us_ >= 0 && !pending_ && (stopping_ || now_us - counts_since_us_ >= counts_wait_us))
+            open_pending();
         if (!pending_ || !may_propose()) break;
         seal_and_propose();
         if (!controls_.empty() && !pending_) {
@@ -206,7 +216,8 @@ std::int64_t Admission::step() {
         next_share_us_ = now_us + share_every_us;
         share_dedup_memory();
     }
-    idle_ = !pending_ && requests_.empty() && controls_.empty() && next_index_.value == committed_.value + 1;
+    idle_ = !pending_ && counts_since_us_ < 0 && requests_.empty() && controls_.empty() &&
+            next_index_.value == committed_.value + 1;
     return counts_since_us_ >= 0 ? 200'000 : 1'000'000;
 }
 
@@ -295,10 +306,8 @@ void Admission::admit_events(StreamState& state, IngestRequest& request, IngestO
                        events->fingerprint.begin() + static_cast<std::ptrdiff_t>(end));
             const auto status = state.index->look_up(ids, found);
             if (!status) {
-                // A run that cannot be read must not let duplicates in, and must not lose events: stop, loudly.
-                obs::log(obs::Level::error, "dedup_index_unreadable",
-                         {{"stream", state.stream->name}, {"error", status.error().detail}});
-                CHECK(status.has_value());
+                // A run that cannot be read must not let duplicates in, and must not lose events: the process ends.
+                outputs_.fatal(status.error());
             }
         }
         for (std::size_t row = begin; row < end; row++) {
@@ -340,7 +349,10 @@ void Admission::admit_events(StreamState& state, IngestRequest& request, IngestO
             std::optional<std::string_view> key_text;
             if (key.size > 0) key_text = std::string_view(events->columns.bytes).substr(key.offset, key.size);
             tail.builder.add(time_ms, key_text, body.substr(raw.offset, raw.size));
-            if (state.index) tail.fingerprints.push_back(id);
+            if (state.index) {
+                tail.fingerprints.push_back(id);
+                pending_ids_ += id.has_key() ? 1 : 0;
+            }
             chosen[static_cast<std::size_t>(partition)].push_back(r);
             tail.next_offset++;
         }
@@ -474,6 +486,11 @@ void Admission::seal_and_propose() {
     counters_.entry_bytes.fetch_add(buffer->bytes, std::memory_order_relaxed);
     unapplied_.emplace_back(next_index_, buffer->bytes);
     unapplied_bytes_ += buffer->bytes;
+    if (pending_ids_ > 0) {
+        unsealed_ids_.emplace_back(next_index_, pending_ids_);
+        unsealed_id_count_ += pending_ids_;
+        pending_ids_ = 0;
+    }
 
     Proposal proposal;
     proposal.index = next_index_;
@@ -486,8 +503,15 @@ void Admission::seal_and_propose() {
 }
 
 void Admission::expire() {
-    if (clock_.expiry_paused()) return;
-    const std::int64_t now_ms = clock_.now_ms();
+    const std::int64_t now_ms = clock_.now_ms();  // also what ends the pause on a quiet node
+    const bool paused = clock_.expiry_paused();
+    if (paused != expiry_paused_) {
+        expiry_paused_ = paused;
+        obs::log(
+            obs::Level::warning, paused ? "expiry_paused" : "expiry_resumed",
+            {{"why", "the wall clock is an hour away from the log's, or the last append was more than 30 days ago"}});
+    }
+    if (paused) return;
     for (auto& [id, state] : streams_) {
         log::Retain retain;
         retain.stream = id;

@@ -118,6 +118,7 @@ class Admission {
     struct Outputs {
         std::function<void(Proposal&&)> propose;          // to the raft loop
         std::function<void(LogIndex, Waiter&&)> wait_on;  // done when the index is committed
+        std::function<void(const Error&)> fatal;          // the dedup index cannot be read: must not return
     };
     Admission(AdmissionOptions options, Clock& clock, Outputs outputs);
     ~Admission();
@@ -131,6 +132,9 @@ class Admission {
     bool ready() const { return ready_; }
     // Nothing is being built or in flight: after Stop, everything that was taken has been answered.
     bool idle() const { return idle_; }
+    // Requests that were taken and are in no entry yet: while there are any, the owner leaves the rest in queue 1,
+    // whose bound in bytes then holds.
+    bool has_backlog() const { return !requests_.empty(); }
 
   private:
     struct PartitionTail;
@@ -169,8 +173,12 @@ class Admission {
     LogIndex committed_, applied_;
     std::deque<std::pair<LogIndex, std::uint64_t>> unapplied_;  // proposed entries and their bytes
     std::uint64_t unapplied_bytes_ = 0;
+    std::deque<std::pair<LogIndex, std::uint64_t>>
+        unsealed_ids_;  // dedup ids of proposed entries that no run holds yet
+    std::uint64_t unsealed_id_count_ = 0, pending_ids_ = 0;
     std::int64_t counts_since_us_ = -1;  // since when counts wait without an entry
     std::int64_t next_expiry_us_ = 0;
+    bool expiry_paused_ = false;
     std::int64_t next_share_us_ = 0;
 };
 

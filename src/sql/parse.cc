@@ -1,6 +1,7 @@
 #include "base/limits.h"
 #include "sql/detail/cursor.h"
 #include "sql/detail/parse_stream.h"
+#include "sql/rewrite.h"
 #include "sql/statement.h"
 #include "sql/tokens.h"
 
@@ -44,11 +45,56 @@ constexpr std::array<Refused, 19> refused = {{
 constexpr std::array<std::string_view, 12> created_elsewhere = {
     "TABLE", "VIEW", "SINK", "ALERT", "INDEX", "TRIGGER", "TOPIC", "USER", "SCHEMA", "TEMP", "VIRTUAL", "UNIQUE"};
 
+// The tokens between the parentheses of the next CHECK of a CREATE STREAM that was parsed without error and has one
+// more. `cursor` moves behind it.
+Result<TokenSpan> next_check(Cursor& cursor) {
+    // A column may be called check, but no '(' stands behind a column's name.
+    while (cursor.peek().kind != TokenKind::end && !(cursor.sees({"CHECK"}) && cursor.peek(1).is("(")))
+        cursor.advance();
+    cursor.advance();
+    return cursor.parenthesised("CHECK");
+}
+
+// In each CHECK a TIMESTAMP is compared in time. Here and not where a CHECK is read, for it may name columns behind it.
+// `first` is the statement's first token behind STREAM. The canonical text has the rewritten CHECKs, which read as they
+// are when it is parsed again.
+Status rewrite_checks(Cursor& cursor, std::size_t first, CreateStream& stream) {
+    const std::size_t behind = cursor.at();
+    const TableShape shape = stream_shape(stream.name, stream.schema);
+    cursor.back_to(first);
+    for (record::Column& column : stream.schema.columns) {
+        if (column.check_sql.empty()) continue;
+        const TokenSpan span = TRY(next_check(cursor));
+        auto rewritten = rewrite_expression(column.check_sql, shape);
+        if (!rewritten) {
+            // The position counts in text without its gaps; its tokens are the statement's, one by one.
+            Error error = std::move(rewritten).error();
+            std::size_t token = span.first;
+            for (const Token& t : TRY(tokenize(column.check_sql)))
+                token += t.kind != TokenKind::end && static_cast<std::int64_t>(t.position) < error.position ? 1 : 0;
+            error.position = static_cast<std::int64_t>(cursor.token(token).position);
+            return error;
+        }
+        column.check_sql = std::move(rewritten).value();
+    }
+    cursor.back_to(behind);
+    return {};
+}
+
 Result<Statement> parse_create(Cursor& cursor) {
     const Token& where = cursor.peek();
     if (cursor.accept({"OR", "REPLACE"}))
         return cursor.unsupported(where, "OR REPLACE is not built yet: DROP first, or use IF NOT EXISTS");
-    if (cursor.accept({"STREAM"})) return Statement(TRY(parse_create_stream(cursor)));
+    if (cursor.accept({"STREAM"})) {
+        const std::size_t first = cursor.at();
+        CreateStream stream = TRY(parse_create_stream(cursor));
+        TRY(rewrite_checks(cursor, first, stream));
+        // The log's entry holds this text, which every replica must be able to parse; it may be longer than what came.
+        if (canonical(stream).size() > limits::sql_bytes_max)
+            return Error{Errc::too_large, "the statement has, with its defaults and times written out, more than " +
+                                              std::to_string(limits::sql_bytes_max) + " bytes"};
+        return Statement(std::move(stream));
+    }
     if (cursor.accept({"MATERIALIZED"})) {
         TRY(cursor.expect({"VIEW"}));
         return Statement(TRY(parse_create_view(cursor)));

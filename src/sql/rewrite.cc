@@ -15,6 +15,10 @@ constexpr std::array<std::string_view, 8> comparisons = {"=", "==", "<>", "!=", 
 // What binds tighter than a comparison: an operand beside one of these is part of a larger expression.
 constexpr std::array<std::string_view, 13> tighter = {"+", "-",  "*",  "/",  "%",   "||", "&",
                                                       "|", "<<", ">>", "->", "->>", "~"};
+// Words behind which '(' opens an operand and not a function's arguments, a list or the columns of a clause.
+constexpr std::array<std::string_view, 20> before_operand = {
+    "select", "distinct", "all",  "where", "and",  "or", "not",     "on",   "having", "when",
+    "then",   "else",     "case", "by",    "from", "is", "between", "like", "limit",  "offset"};
 constexpr std::size_t between_tokens_max = 64;  // how far the AND of a BETWEEN is looked for
 
 bool is_comparison(const Token& token) {
@@ -50,17 +54,28 @@ class TimeComparisons {
 
     Status find() {
         for (std::size_t i = 0; token(i).kind != TokenKind::end; ++i) {
-            const bool inside = i > 0 && (token(i - 1).is(".") || binds_tighter(token(i - 1)));
-            const TokenSpan operand = inside ? TokenSpan{i, i} : operand_at(i);
-            if (operand.empty() || binds_tighter(token(operand.last)) || scopes_.type_of(operand) != "TIMESTAMP")
-                continue;
+            TRY(follow_case(i));
+            if (i > 0 && token(i - 1).is(".")) continue;
+            TokenSpan operand = operand_at(i);
+            if (operand.empty() || is_wrapped(operand) || scopes_.type_of(operand) != "TIMESTAMP") continue;
+            operand = with_parentheses(operand);
+            if (operand.first > 0 && binds_tighter(token(operand.first - 1))) continue;
+            if (binds_tighter(token(operand.last))) continue;
+            if (!cases_.empty() && cases_.back().first == operand.first && token(operand.last).is_word("when"))
+                cases_.back().is_time = true;
             TRY(behind(operand.last));
-            TRY(before(operand.first));
+            TRY(before(operand));
         }
         return {};
     }
 
   private:
+    // A CASE that is open. With a base, `CASE ts WHEN '2015-05-18'`, each WHEN compares.
+    struct Case {
+        std::size_t first = 0;  // token behind CASE
+        bool is_time = false;   // the base is a TIMESTAMP
+    };
+
     const Token& token(std::size_t i) const { return cursor_.token(i); }
 
     // A column reference, or a whole call.
@@ -68,6 +83,38 @@ class TimeComparisons {
         const TokenSpan reference = scopes_.reference_at(i);
         if (!reference.empty() || !token(i).is_name() || !token(i + 1).is("(")) return reference;
         return {i, scopes_.closing(i + 1) + 1};
+    }
+
+    // weir_time('2015-05-18'), as wrap() makes it, has been compared already. What is beside it is left alone, so that
+    // a text that was rewritten once stays as it is: a CHECK is, each time its statement is read again.
+    bool is_wrapped(TokenSpan span) const {
+        const TokenKind inner = span.last == span.first + 4 ? token(span.first + 2).kind : TokenKind::end;
+        return token(span.first).is_word("weir_time") && (inner == TokenKind::string || inner == TokenKind::parameter);
+    }
+
+    // The operand with the parentheses that hold it and nothing else: ((ts)).
+    TokenSpan with_parentheses(TokenSpan span) const {
+        while (span.first > 0 && token(span.first - 1).is("(") && scopes_.closing(span.first - 1) == span.last) {
+            if (span.first > 1) {
+                const Token& opener = token(span.first - 2);
+                const auto is_opener = [&](std::string_view word) { return opener.is_word(word); };
+                if (opener.kind != TokenKind::op && std::ranges::none_of(before_operand, is_opener)) break;
+            }
+            span = {span.first - 1, span.last + 1};
+        }
+        return span;
+    }
+
+    Status follow_case(std::size_t i) {
+        if (i > 0 && token(i - 1).is(".")) return {};  // t.end
+        if (token(i).is_word("case")) cases_.push_back({i + 1, false});
+        if (cases_.empty()) return {};
+        if (token(i).is_word("end")) {
+            cases_.pop_back();
+            return {};
+        }
+        if (!token(i).is_word("when") || !cases_.back().is_time || token(i + 1).kind == TokenKind::end) return {};
+        return token(i + 2).is_word("then") ? wrap(i + 1) : Status();
     }
 
     Status behind(std::size_t i) {
@@ -98,10 +145,14 @@ class TimeComparisons {
         return {};
     }
 
-    Status before(std::size_t i) {
+    Status before(TokenSpan operand) {
+        const std::size_t i = operand.first;
         if (i < 2) return {};
         std::size_t literal = i - 2;
-        if (token(i - 1).is_word("between")) {
+        if (token(i - 1).is_word("when")) {
+            // CASE '2015-05-18' WHEN ts THEN
+            if (i < 3 || !token(i - 3).is_word("case") || !token(operand.last).is_word("then")) return {};
+        } else if (token(i - 1).is_word("between")) {
             if (token(literal).is_word("not") && literal > 0) --literal;
         } else if (!is_comparison(token(i - 1))) {
             return {};
@@ -126,6 +177,7 @@ class TimeComparisons {
     const Cursor& cursor_;
     const Scopes& scopes_;
     std::vector<Edit>& edits_;
+    std::vector<Case> cases_;  // innermost last
 };
 
 // Column references whose table's name needs quotes where it did not have them: sys.streams.name.

@@ -115,6 +115,17 @@ class SqliteDatabase final : public Database {
         return log_header_bytes + static_cast<std::uint64_t>(frames) * (frame_header_bytes + page_bytes_);
     }
 
+    Result<bool> checkpoint_truncate() override {
+        sqlite3* db = db_.get();
+        // The busy handler would have this connection's thread sleep until the readers are gone.
+        sqlite3_busy_timeout(db, 0);
+        const int code = sqlite3_wal_checkpoint_v2(db, "main", SQLITE_CHECKPOINT_TRUNCATE, nullptr, nullptr);
+        Result<bool> emptied = code == SQLITE_OK;
+        if (code != SQLITE_OK && (code & 0xff) != SQLITE_BUSY) emptied = error_of(db, code, "checkpoint");
+        sqlite3_busy_timeout(db, busy_timeout_ms);
+        return emptied;
+    }
+
   private:
     // What synchronous=FULL adds to a commit in WAL mode is one sync of the log. The pragma may not change inside a
     // transaction, and callers know only at its end what they want: so the log's file is synced after the COMMIT.

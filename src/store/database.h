@@ -44,6 +44,10 @@ class Database {
     virtual void rollback() = 0;
     // wal_checkpoint(PASSIVE): never waits for readers. Returns bytes of SQLite's log afterwards.
     virtual Result<std::uint64_t> checkpoint_passive() = 0;
+    // wal_checkpoint(TRUNCATE) without waiting for anybody. True: all is in the database and the log is empty. False:
+    // somebody reads or checkpoints; what could be copied was, and the log keeps its size. Outside of a transaction and
+    // with no statement half stepped. Errors: conflict (inside of one), io, disk_full.
+    virtual Result<bool> checkpoint_truncate() = 0;
     static std::string engine_version();  // "3.40.1"
 };
 

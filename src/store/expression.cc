@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "store/database.h"
 #include "store/detail/lexer.h"
+#include "store/detail/real_text.h"
 #include "store/detail/sqlite.h"
 #include "store/functions.h"
 
@@ -21,58 +22,13 @@ using detail::Token;
 using detail::TokenKind;
 
 constexpr int result_bytes_max = 20 << 20;  // above the largest event; replace() and || could grow without it
-constexpr int expression_depth_max = 200;   // an OR of 200 terms is this deep
+constexpr int expression_depth_max = 200;   // an OR of 200 terms is this deep; guards may double it
 
-// Functions whose result depends on nothing but their arguments, on every machine.
-constexpr std::string_view allowed_functions[] = {
-    "->",
-    "->>",
-    "abs",
-    "bucket",
-    "ceil",
-    "ceiling",
-    "char",
-    "coalesce",
-    "epoch_ms",
-    "floor",
-    "glob",
-    "hex",
-    "ifnull",
-    "iif",
-    "instr",
-    "json",
-    "json_array_length",
-    "json_extract",
-    "json_type",
-    "json_valid",
-    "length",
-    "like",
-    "likelihood",
-    "likely",
-    "lower",
-    "ltrim",
-    "max",
-    "min",
-    "mod",
-    "nullif",
-    "replace",
-    "rfc3339",
-    "round",
-    "rtrim",
-    "sign",
-    "substr",
-    "substring",
-    "trim",
-    "trunc",
-    "typeof",
-    "unicode",
-    "unlikely",
-    "upper",
-    "weir_time",
-};
+// Around what may be REAL where text is wanted. Made known only after the caller's texts compiled: not theirs to call.
+constexpr const char* guard_name = "weir_not_real";
 
-bool is_allowed_function(std::string_view name) {
-    return std::find(std::begin(allowed_functions), std::end(allowed_functions), name) != std::end(allowed_functions);
+void not_real(sqlite3_context* context, int, sqlite3_value** arguments) {
+    if (sqlite3_value_type(arguments[0]) != SQLITE_FLOAT) sqlite3_result_value(context, arguments[0]);
 }
 
 // What the virtual table reads during one evaluation.
@@ -267,14 +223,23 @@ class SqliteExpression final : public Expression {
         TRY(detail::execute(db, "SELECT 1 FROM batch LIMIT 0"));
         sqlite3_set_authorizer(db, authorise, this);
 
+        for (const std::string& sql : sql_) {
+            if (sql.size() > limits::sql_bytes_max) return Error{Errc::too_large, "the expression is too long"};
+            TRY(check_shape(sql));
+            // In a WHERE aggregates and window functions are errors by themselves.
+            Prepared tested = TRY(prepare("SELECT 1 FROM batch WHERE (", sql, "\n)"));
+            guarded_.push_back(TRY(detail::guard_real_text(source_.columns, sql, guard_name)));
+        }
+
+        constexpr int flags = SQLITE_UTF8 | SQLITE_DETERMINISTIC | SQLITE_INNOCUOUS;
+        const int made =
+            sqlite3_create_function_v2(db, guard_name, 1, flags, nullptr, not_real, nullptr, nullptr, nullptr);
+        if (made != SQLITE_OK) return detail::error_of(db, made, "register function");
+        sqlite3_limit(db, SQLITE_LIMIT_EXPR_DEPTH, 2 * expression_depth_max);
         std::string all = "SELECT ";
         for (std::size_t i = 0; i < sql_.size(); ++i) {
-            if (sql_[i].size() > limits::sql_bytes_max) return Error{Errc::too_large, "the expression is too long"};
-            TRY(check_shape(sql_[i]));
-            // In a WHERE aggregates and window functions are errors by themselves.
-            Prepared tested = TRY(prepare("SELECT 1 FROM batch WHERE (", sql_[i], "\n)"));
             if (i > 0) all += ", ";
-            all += "(" + sql_[i] + "\n)";  // the line break ends a comment
+            all += "(" + guarded_[i] + "\n)";  // the line break ends a comment
         }
         all += " FROM batch";
         all_ = TRY(prepare(all, "", ""));
@@ -338,7 +303,7 @@ class SqliteExpression final : public Expression {
 
     Status evaluate_apart(std::size_t row, Evaluated& out) {
         if (apart_.empty()) {
-            for (const std::string& sql : sql_)
+            for (const std::string& sql : guarded_)
                 apart_.push_back(TRY(prepare("SELECT (", sql, "\n) FROM batch")));
         }
         const std::size_t end = source_.end;
@@ -402,7 +367,7 @@ class SqliteExpression final : public Expression {
             }
             case SQLITE_FUNCTION: {
                 const std::string name = detail::lower_ascii(second == nullptr ? "" : second);
-                if (is_allowed_function(name)) return true;
+                if (detail::is_allowed_function(name) || name == guard_name) return true;
                 refused_ = "function " + name +
                            "() is not allowed here: its result could differ between replicas, or it "
                            "is an aggregate";
@@ -416,6 +381,7 @@ class SqliteExpression final : public Expression {
 
     BatchSource source_;  // before db_: the module holds a pointer to it
     std::vector<std::string> sql_;
+    std::vector<std::string> guarded_;  // the same with guards, which is what runs
     std::vector<bool> columns_used_;
     int selects_ = 0;
     std::string refused_;

@@ -3,8 +3,14 @@
 // everywhere. Functions come from an allow-list: no clock, no chance, no locale, nothing whose result could differ
 // between replicas. Not on it: printf and its kin, quote and the JSON builders (they write REAL as text), the date
 // functions (a text 'now' or 'localtime' in an event would read the host; bucket, epoch_ms and rfc3339 serve), libm
-// beyond what is exact. CAST(real AS TEXT) and `real || ''` are not refused: SQLite has no static types to see them by.
-// They are the same on every replica of one SQLite version and one architecture.
+// beyond what is exact.
+//
+// No REAL becomes text, because its digits depend on the version of SQLite. Where SQLite would write a number as text
+// (`||`, CAST AS TEXT or BLOB, LIKE, GLOB, text and JSON functions, TEXT compared with what has no affinity)
+//   - a REAL column, a literal such as 1.5, round(), and what is computed from them are refused: `price || ''`
+//   - what is REAL for some events only (json_extract, `->>`, sums of integers or text) counts as NULL there
+// `CASE WHEN price > 1.5 THEN lower(path) END` is fine, for no text is made of price; so is
+// `CAST(round(price) AS INTEGER) || ''`.
 //
 // A row whose evaluation fails (malformed JSON in json_extract, overflow in abs, a result over 20 MiB) has NULL for the
 // expressions that failed: an event must not stop a view.
@@ -36,7 +42,7 @@ class Expression {
   public:
     // `sql[i]` are expressions over the schema's columns (quoted where needed), at least one. Errors: invalid_argument
     // with SQLite's message and position (bytes into sql[i]), forbidden (a function or construct that is not
-    // deterministic, a subquery).
+    // deterministic, a subquery, a REAL as text).
     static Result<std::unique_ptr<Expression>> compile(const record::Schema& schema,
                                                        const std::vector<std::string>& sql);
     virtual ~Expression() = default;

@@ -15,6 +15,7 @@
 #include <cerrno>
 #include <filesystem>
 #include <numeric>
+#include <sys/stat.h>
 #include <system_error>
 #include <xxhash.h>
 
@@ -131,6 +132,19 @@ class LmdbStore final : public StateStore {
         // NOTLS ties a reader to its transaction instead of its thread; nothing about durability changes.
         if (const int code = mdb_env_open(env_, dir.c_str(), MDB_NOTLS, 0600); code != MDB_SUCCESS) {
             return error_of(code, ("open " + dir).c_str());
+        }
+        // LMDB reads through its map: a file that was cut short would end the process by SIGBUS, without a word.
+        MDB_envinfo info{};
+        MDB_stat stat{};
+        struct ::stat file {};
+        if (mdb_env_info(env_, &info) == MDB_SUCCESS && mdb_env_stat(env_, &stat) == MDB_SUCCESS &&
+            ::stat((dir + "/data.mdb").c_str(), &file) == 0) {
+            const auto needed = (static_cast<std::uint64_t>(info.me_last_pgno) + 1) * stat.ms_psize;
+            if (static_cast<std::uint64_t>(file.st_size) < needed) {
+                return Error{Errc::corrupt, dir + "/data.mdb has " + std::to_string(file.st_size) + " bytes of " +
+                                                std::to_string(needed) +
+                                                ": it was cut short. Restore the data directory from a backup"};
+            }
         }
         MDB_txn* txn = nullptr;
         int code = mdb_txn_begin(env_, nullptr, 0, &txn);

@@ -108,7 +108,8 @@ struct Node {
                 [this](replica::Proposal&& p) { to_raft.push_back(replica::message::Propose{std::move(p)}); },
                 [this](LogIndex i, replica::Waiter&& w) {
                     to_raft.push_back(replica::message::WaitOn{i, std::move(w)});
-                }});
+                },
+                [this](const Error&) { world.dead = true; }});
         log::RecoveredShard recovered;
         if (auto it = wal->recovered().find(ShardId(0)); it != wal->recovered().end()) recovered = it->second;
         raft = TRY(replica::RaftLoop::start(
@@ -149,6 +150,7 @@ struct Node {
         options.checkpoint_every_us = 300'000;
         options.unlink_after_us = 500'000;
         options.last_at_start = raft->last_at_start();
+        options.wal_checkpoint = recovered.start.checkpoint_index;
         applier = TRY(apply::Applier::open(
             options, world.disk, world.clock, *world.state,
             apply::Applier::Outputs{
@@ -178,7 +180,7 @@ struct Node {
                 [this](LogIndex i, Term t) {
                     to_raft.push_back(replica::message::Checkpointed{i, t});
                 },
-                [this](apply::CheckpointJob&& job) { to_checkpoint.push_back(std::move(job)); }}));
+                [](bool) {}, [this](apply::CheckpointJob&& job) { to_checkpoint.push_back(std::move(job)); }}));
         return {};
     }
 
@@ -478,7 +480,7 @@ std::string run_history(std::uint64_t seed, double sector_survival, int steps, d
     auto reference = apply::Applier::open(
         reference_options, other.disk, other.clock, *other.state,
         apply::Applier::Outputs{[](auto) {}, [](auto&&) {}, [](auto&&) {}, [](auto) {}, [](auto) {}, [] {},
-                                [](auto&&, auto) {}, [](auto, auto) {}, [](auto&&) {}});
+                                [](auto&&, auto) {}, [](auto, auto) {}, [](bool) {}, [](auto&&) {}});
     REQUIRE(reference.has_value());
     const std::uint64_t last = node->applier->applied().value;
     for (std::uint64_t index = 1; index <= last; index++) {

@@ -1,6 +1,7 @@
 // The way of an event through this door: body -> inflated -> decoded -> the shard's inbox; and the shard's outcome
-// -> answer. Everything here runs on the loop and blocks nowhere.
-// Owner: the loop.
+// -> answer. Blocks nowhere. Large bodies are inflated and decoded on a thread of their own (decode_thread.h), which
+// has its own IngestDoor.
+// Owner: the loop; the other one's: the decode thread.
 #pragma once
 
 #include "cluster/catalog.h"
@@ -40,39 +41,49 @@ std::string_view json_hint(std::string_view body);
 struct IngestOperation {
     IngestPlan plan;
     std::string body;  // until it moves to the shard
-    std::string kept;  // a copy of a small body, for when the definition changes meanwhile
     record::BodyShape shape = record::BodyShape::json;
-    std::size_t held_bytes = 0;  // what counts as in flight until the answer
-    int attempts = 0;
+    std::size_t held_bytes = 0;                     // what counts as in flight until the answer
+    record::StreamPtr stream;                       // once found or made
+    std::optional<replica::IngestRequest> request;  // decoded, for hand_over()
+    bool counted = false;                           // in the metric of bytes
+    bool with_shard = false;  // taken by the shard: from here on only its outcome says what was stored
 };
 
 enum class IngestStep : std::uint8_t {
     answered,      // `answer` is set
+    decoded,       // hand_over() is next, on the loop
     with_shard,    // IngestDone will come
+    wants_thread,  // too large for here: begin(), or decode() if op.stream is set, on the decode thread
     wants_stream,  // have the catalog make it, then with_stream()
 };
 
 class IngestDoor {
   public:
-    IngestDoor(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox);
+    // Bodies of more than `here_bytes_max`, inflated, are for another thread.
+    IngestDoor(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox,
+               std::size_t here_bytes_max);
 
-    IngestStep begin(IngestOperation& op, ConnectionId connection, Answer& answer);  // the body is whole
-    IngestStep with_stream(IngestOperation& op, ConnectionId connection, Result<record::StreamPtr> stream,
-                           Answer& answer);
-    IngestStep finish(IngestOperation& op, ConnectionId connection, replica::IngestOutcome&& outcome, Answer& answer);
+    IngestStep begin(IngestOperation& op, Answer& answer);  // the body is whole
+    IngestStep with_stream(IngestOperation& op, Result<record::StreamPtr> stream, Answer& answer);
+    IngestStep decode(IngestOperation& op, Answer& answer);  // op.stream is set
+    IngestStep hand_over(IngestOperation& op, ConnectionId connection, Answer& answer);
+    static Answer finish(const IngestOperation& op, const replica::IngestOutcome& outcome);
+    // What to say when nobody has answered for too long: outcome_unknown once the shard has the events, before that
+    // overloaded.
+    static Answer unanswered(const IngestOperation& op);
 
   private:
     struct Checks {
         record::StreamPtr stream;  // keeps the schema that `check` refers to
         std::unique_ptr<record::ColumnCheck> check;
     };
-    IngestStep find_stream(IngestOperation& op, ConnectionId connection, Answer& answer);
-    IngestStep submit(IngestOperation& op, ConnectionId connection, record::StreamPtr stream, Answer& answer);
+    IngestStep find_stream(IngestOperation& op, Answer& answer);
     Result<record::ColumnCheck*> checks_of(const record::StreamPtr& stream);
 
     const ServerOptions& options_;
     ServerParts parts_;
     std::shared_ptr<Mailbox> mailbox_;
+    std::size_t here_bytes_max_;
     record::JsonDecoder decoder_;
     std::unordered_map<std::uint64_t, Checks> checks_;  // by packed id
     obs::Counter bytes_;

@@ -14,6 +14,7 @@
 #include "base/owned.h"
 #include "http/detail/browser.h"
 #include "http/detail/call.h"
+#include "http/detail/decode_thread.h"
 #include "http/detail/door_metrics.h"
 #include "http/detail/ingest.h"
 #include "http/detail/mailbox.h"
@@ -52,6 +53,7 @@ struct Connection {
     bool in_drive = false;     // drive() is on the stack: it goes on by itself
     bool half_closed = false;  // the client sends no more
     bool answered = false;     // the whole answer is with the socket
+    bool cut_short = false;    // this end closes although the client may have sent more
 
     // The present request.
     const Route* route = nullptr;
@@ -113,15 +115,17 @@ class Loop {
     void finish(Connection& c);
     void probe(Connection& c);
     void start_call(Connection& c);
-    void after_step(Connection& c, IngestStep step, const Answer& answer);
+    void after_step(Connection& c, IngestStep step, Answer& answer);
 
     // Mail
     void on_mail();
     void on(IngestDone&& mail);
     void on(StreamEnsured&& mail);
+    void on(DecodeDone&& mail);
     void on(ReplyPart&& mail);
     void on(WorkerFree&& mail);
     void on(StopRequested&& mail);
+    void on_drained();
     void end_run();
     Connection* find(ConnectionId id);
 
@@ -132,13 +136,14 @@ class Loop {
     Workers* workers_ = nullptr;
     BrowserRules browsers_;
     IngestDoor ingest_;
+    std::unique_ptr<DecodeThread> decode_;  // while run() runs
     DoorMetrics metrics_;
 
     uv_loop_t loop_{};
     uv_tcp_t listener_{};
     uv_poll_t mail_poll_{};
     uv_timer_t tick_{};
-    uv_timer_t drain_{};
+    uv_timer_t drain_{};  // the drain time, then a moment for queries that were stopped
     bool loop_open_ = false, draining_ = false, ended_ = false, ticking_ = false;
     std::string address_;
     std::string date_;

@@ -38,13 +38,17 @@ struct ReplyPart {  // from a worker: bytes of an answer
     bool close = false;  // with the last part: the end of the connection ends the answer (HTTP/1.0)
     bool cut = false;    // the answer cannot be finished: close, so that nobody takes it for whole
 };
+struct Decoding;
+struct DecodeDone {  // from the decode thread
+    std::shared_ptr<Decoding> work;
+};
 struct WorkerFree {
     std::size_t worker = 0;
 };
 struct StopRequested {
     std::int64_t drain_ms = 0;
 };
-using Mail = std::variant<IngestDone, StreamEnsured, ReplyPart, WorkerFree, StopRequested>;
+using Mail = std::variant<IngestDone, StreamEnsured, DecodeDone, ReplyPart, WorkerFree, StopRequested>;
 
 class Mailbox {
   public:

@@ -35,6 +35,14 @@ inline std::optional<std::uint64_t> parse_numbered_name(std::string_view name, s
     return number;
 }
 
+// Whether what is appended at `now_ms` comes `age_ms` or more after the first append to an open file, whatever order
+// the two times are in.
+inline bool is_aged(std::int64_t first_ms, std::int64_t now_ms, std::int64_t age_ms) {
+    if (now_ms < first_ms) return false;
+    const std::uint64_t passed_ms = static_cast<std::uint64_t>(now_ms) - static_cast<std::uint64_t>(first_ms);
+    return passed_ms >= static_cast<std::uint64_t>(age_ms);
+}
+
 inline std::string parent_of(const std::string& path) {
     std::size_t slash = path.find_last_of('/');
     if (slash == std::string::npos) return ".";

@@ -55,7 +55,7 @@ struct Bench {
             options, *disk, clock, *state,
             {[this](auto d) { definitions = std::move(d); }, [this](auto&& f) { recovered = std::move(f); },
              [this](auto&& f) { defined.push_back(std::move(f)); }, [this](auto id) { dropped.push_back(id); },
-             [](auto) {}, [] {}, [](auto&&, auto) {}, [this](auto i, auto) { checkpointed.push_back(i); },
+             [](auto) {}, [] {}, [](auto&&, auto) {}, [this](auto i, auto) { checkpointed.push_back(i); }, [](bool) {},
              [this](auto&& job) { jobs.push_back(std::move(job)); }});
         REQUIRE(opened.has_value());
         applier = std::move(opened).value();
@@ -300,7 +300,7 @@ TEST_CASE("apply: retention moves the log start at once and unlinks after the ne
     b.clock.advance_ms(10'000);
     b.settle();
     CHECK(b.disk->list(dir).value().size() < before);
-    b.open();
+    b.open(LogIndex(b.entries.size()));
     b.settle();
     CHECK(b.recovered.at(0).end_offsets[0] == 800);
 }
@@ -315,7 +315,7 @@ TEST_CASE("apply: files that no checkpoint lists go at the start, foreign ones s
     REQUIRE(b.disk->make_dirs(streams + "/mine").has_value());
     REQUIRE(b.disk->make_dirs(stream_dir(b.dir.path() + "/shard", id) + "/dedup").has_value());
     REQUIRE(os::replace_file(*b.disk, stream_dir(b.dir.path() + "/shard", id) + "/dedup/run77.dd", "x").has_value());
-    b.open();
+    b.open(LogIndex(b.entries.size()));
     b.settle();
     const auto names = b.disk->list(streams).value();
     CHECK(names == std::vector<std::string>{id.file_text(), "mine"});
@@ -334,10 +334,68 @@ TEST_CASE("apply: SQLite behind the checkpoint is corruption, said with what to 
     options.dir = b.dir.path() + "/shard";
     auto opened = Applier::open(options, *b.disk, b.clock, *b.state,
                                 {[](auto) {}, [](auto&&) {}, [](auto&&) {}, [](auto) {}, [](auto) {}, [] {},
-                                 [](auto&&, auto) {}, [](auto, auto) {}, [](auto&&) {}});
+                                 [](auto&&, auto) {}, [](auto, auto) {}, [](bool) {}, [](auto&&) {}});
     REQUIRE_FALSE(opened.has_value());
     CHECK(opened.error().code == Errc::corrupt);
     CHECK(opened.error().detail.find("backup") != std::string::npos);
+}
+
+TEST_CASE("apply: a write-ahead log or state store that was lost is corruption, before any file is removed") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    REQUIRE(b.add({b.batch(id, 0, 0, 20, t0)}).has_value());
+    b.settle();
+    b.applier.reset();
+    auto refused = [&](LogIndex last_at_start, LogIndex wal_checkpoint) {
+        ApplyOptions options;
+        options.dir = b.dir.path() + "/shard";
+        options.last_at_start = last_at_start;
+        options.wal_checkpoint = wal_checkpoint;
+        auto opened = Applier::open(options, *b.disk, b.clock, *b.state,
+                                    {[](auto) {}, [](auto&&) {}, [](auto&&) {}, [](auto) {}, [](auto) {}, [] {},
+                                     [](auto&&, auto) {}, [](auto, auto) {}, [](bool) {}, [](auto&&) {}});
+        REQUIRE_FALSE(opened.has_value());
+        CHECK(opened.error().code == Errc::corrupt);
+        CHECK(b.disk->list(stream_dir(b.dir.path() + "/shard", id) + "/p0").value().size() == 2);
+    };
+    refused(LogIndex(0), LogIndex(0));                 // the log is gone; SQLite has seen three entries
+    refused(LogIndex(b.entries.size()), LogIndex(2));  // the log was cut at a checkpoint that the state store lacks
+}
+
+TEST_CASE("apply: names that differ only in case are one name") {
+    Bench b;
+    b.settle();
+    b.make(log::ObjectKind::stream, "raw", stream_sql);
+    REQUIRE(b.add({log::CatalogPut{log::ObjectKind::stream, "RAW", stream_sql}}, true).has_value());
+    b.settle();
+    CHECK(b.answers.back().error().code == Errc::already_exists);
+}
+
+TEST_CASE("apply: an idle stream is retained down to nothing; late rows and the journal go with the events") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    b.make(log::ObjectKind::view, "v", view_sql, id);
+    REQUIRE(b.add({b.batch(id, 0, 0, 20, t0)}).has_value());
+    REQUIRE(b.add({b.batch(id, 0, 20, 20, t0 - 3'600'000)}).has_value());  // late
+    b.settle();
+    CHECK(b.digest().find("0-25") != std::string::npos);
+    REQUIRE(b.add({log::Retain{id, 1'800'000'000'000, -1, INT64_MIN}}).has_value());
+    b.settle();
+    CHECK(b.digest().find("0-25") == std::string::npos);
+    b.checkpoint();
+    b.clock.advance_ms(10'000);
+    b.settle();
+    CHECK(b.disk->list(partition_dir(b.dir.path() + "/shard", id, 0)).value().empty());
+    CHECK(b.disk->list(stream_dir(b.dir.path() + "/shard", id) + "/journal").value().empty());
+    // And goes on at the next offset, also after a restart.
+    b.open(LogIndex(b.entries.size()));
+    b.settle();
+    CHECK(b.recovered.at(0).end_offsets[0] == 40);
+    REQUIRE(b.add({b.batch(id, 0, 40, 5, t0)}).has_value());
+    b.settle();
+    b.checkpoint();
 }
 
 TEST_CASE("apply: a stream that a view needs is not dropped; afterwards its folder goes") {

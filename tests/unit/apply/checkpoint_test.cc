@@ -36,7 +36,7 @@ TEST_CASE("checkpoint records come back as they were") {
     CHECK(read.value().partitions[1].segments[0].log_bytes == 100);
     CHECK(read.value().runs[0].count == 7);
 
-    AppliedRecord applied{LogIndex(5), Term(6), 7};
+    AppliedRecord applied{LogIndex(5), Term(6), 7, "3.40.1"};
     CHECK(AppliedRecord::decode(applied.encode()).value().append_time_ms == 7);
     ViewRecord view{{ShardId(0), LogIndex(3)}, "v", "text", 4, "live"};
     CHECK(ViewRecord::decode(view.encode()).value().state == "live");
@@ -63,7 +63,7 @@ TEST_CASE("a checkpoint writes runs and then lists them; merged runs are told as
     std::uint64_t next_run = 1, replaced = 0;
     for (std::uint64_t round = 0; round < 12; round++) {
         CheckpointJob job;
-        job.applied = {LogIndex(round + 1), Term(1), 0};
+        job.applied = {LogIndex(round + 1), Term(1), 0, "3"};
         StreamRuns stream;
         stream.id = {ShardId(0), LogIndex(1)};
         stream.dir = "s/dedup";

@@ -149,6 +149,83 @@ TEST_CASE("A protocol error is answered and ends the connection: nothing behind 
     CHECK(door.catalog.shard.bodies.empty());
 }
 
+TEST_CASE("Behind events that were turned away nothing of the connection is looked at") {
+    const std::string first = post("clicks", "{\"event_id\":\"first\"}");
+    const std::string behind = post("clicks", "{\"event_id\":\"behind\"}");
+    auto refuse = [](Door& door, Errc code) {
+        door.catalog.shard.reply = [code](const replica::IngestRequest&) {
+            replica::IngestOutcome o;
+            o.status = Error{code, "because"};
+            return o;
+        };
+    };
+    // `shards`: how many requests the shard has seen, which is never the one behind.
+    auto ends = [&](Door& door, Client& client, int status, std::size_t shards) {
+        const Response r = client.receive();
+        INFO(r.head << r.body);
+        CHECK(r.status == status);
+        CHECK(r.whole);
+        CHECK(r.field("Connection") == "close");
+        client.send(behind);  // too late as well
+        CHECK(client.closed());
+        CHECK(door.ask(request("GET", "/livez")).status == 200);
+        CHECK(door.catalog.shard.bodies.size() == shards);
+    };
+    SECTION("the shard's queue is full") {
+        Door door;
+        door.catalog.shard.full = true;
+        Client client = door.client();
+        client.send(first + behind + behind);
+        ends(door, client, 503, 0);
+    }
+    SECTION("the shard's outcome, with the next request here already") {
+        for (const auto& [code, status] : {std::pair{Errc::overloaded, 503}, std::pair{Errc::disk_full, 503},
+                                           std::pair{Errc::conflict, 503}, std::pair{Errc::timed_out, 504}}) {
+            Door door;
+            refuse(door, code);
+            door.catalog.shard.hold = true;
+            Client client = door.client();
+            client.send(first + behind);
+            while (door.catalog.shard.held() == 0)
+                std::this_thread::yield();
+            door.catalog.shard.hold = false;
+            door.catalog.shard.release();
+            ends(door, client, status, 1);
+        }
+    }
+    SECTION("the next request here in part, and more of it than the door keeps") {
+        Door door;
+        refuse(door, Errc::overloaded);
+        door.catalog.shard.hold = true;
+        Client client = door.client();
+        const std::string large = post("clicks", "{\"a\":\"" + std::string(4 << 20, 'x') + "\"}");
+        std::thread sender([&] { client.send(first + large + large); });
+        while (door.catalog.shard.held() == 0)
+            std::this_thread::yield();
+        door.catalog.shard.hold = false;
+        door.catalog.shard.release();
+        const Response r = client.receive();
+        CHECK(r.status == 503);
+        CHECK(r.field("Connection") == "close");
+        sender.join();
+        CHECK(client.closed());
+        CHECK(door.catalog.shard.bodies.size() == 1);
+    }
+    SECTION("the stream cannot be made") {
+        Door door;
+        Client client = door.client();
+        client.send(post("toomany", "{}") + behind);
+        ends(door, client, 503, 0);
+    }
+    SECTION("other refusals do not end it") {
+        Door door;
+        Client client = door.client();
+        client.send(post("clicks", "nope") + first);
+        CHECK(client.receive().status == 400);
+        CHECK(client.receive().status == 200);
+    }
+}
+
 TEST_CASE("A head over its limit is 431") {
     Door door;
     Client client = door.client();

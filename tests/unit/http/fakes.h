@@ -77,7 +77,11 @@ class FakeShard : public replica::ShardPort {
         return held_.size();
     }
     bool propose(replica::Control&&) override { return false; }
-    std::int64_t append_clock_ms() const override { return 1'700'000'000'000; }
+    std::int64_t append_clock_ms() const override {
+        while (decoding_held.load())
+            std::this_thread::yield();
+        return 1'700'000'000'000;
+    }
     record::FingerprintKey fingerprint_key() const override { return {42}; }
     bool ready() const override { return is_ready.load(); }
     LogIndex committed() const override { return LogIndex(committed_index.load()); }
@@ -92,6 +96,7 @@ class FakeShard : public replica::ShardPort {
     std::function<replica::IngestOutcome(const replica::IngestRequest&)> reply;
     std::vector<std::string> bodies;
     std::atomic<bool> full{false}, hold{false}, is_ready{true};
+    std::atomic<bool> decoding_held{false};  // decoding asks for the clock: that is where it stops
     std::atomic<std::uint64_t> committed_index{7}, visible_index{7};
     std::atomic<std::int64_t> waited_ms{0};
     std::string dir = "/nowhere";
@@ -194,7 +199,8 @@ class FakePool : public query::Pool {
             {store::Value::of(std::int64_t{9'007'199'254'740'993}), store::Value::of(std::int64_t{1'431'857'104'000})});
         return query::QuerySummary{LogIndex(17), false, 1};
     }
-    void stop() override {}
+    void stop() override { stopped = true; }
+    std::atomic<bool> stopped{false};
     void script(std::function<Result<query::QuerySummary>(const query::QueryRequest&, query::ResultSink&)> s) {
         std::lock_guard lock(mutex_);
         script_ = std::move(s);
@@ -361,6 +367,7 @@ struct Door {
     }
     ~Door() {
         catalog.block = false;
+        catalog.shard.decoding_held = false;
         server->stop(0);
     }
     Client client(int receive_buffer = 0) const { return Client(server->address(), receive_buffer); }

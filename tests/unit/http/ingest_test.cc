@@ -1,5 +1,6 @@
 #include "http/detail/ingest.h"
 
+#include "base/limits.h"
 #include "fakes.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -159,8 +160,8 @@ TEST_CASE("How a shard's refusals look") {
     f(Errc::recovering, 503, "\"code\":\"recovering\"", true);
     f(Errc::timed_out, 504, "\"code\":\"outcome_unknown\"", false);
     f(Errc::not_found, 404, "\"code\":\"not_found\"", false);
-    f(Errc::conflict, 503, "send it again", true);  // three times stale
-    CHECK(door.catalog.shard.bodies.size() == 5 + 3);
+    f(Errc::conflict, 503, "send it again", true);
+    CHECK(door.catalog.shard.bodies.size() == 6);
     door.catalog.shard.reply = nullptr;
     door.catalog.shard.full = true;
     const Response r = door.ask(post("clicks", "{}"));
@@ -168,24 +169,35 @@ TEST_CASE("How a shard's refusals look") {
     CHECK_FALSE(r.field("Retry-After").empty());
 }
 
-TEST_CASE("A definition that changed meanwhile: decoded again, once") {
+TEST_CASE("More events than a request may have are refused as a whole") {
     Door door;
-    int calls = 0;
-    door.catalog.shard.reply = [&](const replica::IngestRequest& q) {
-        replica::IngestOutcome o;
-        if (++calls == 1) {
-            o.status = Error{Errc::conflict, "stale"};
-            door.catalog.set({make_stream("clicks", 30)});
-        } else {
-            CHECK(q.stream->id.index == LogIndex(30));
-            o.accepted = static_cast<std::uint32_t>(q.events->raw.size());
+    auto f = [&](const std::string& bytes, int status) {
+        const Response r = door.ask(bytes);
+        INFO(r.head << r.body.substr(0, 500));
+        CHECK(r.status == status);
+        if (status == 413) {
+            CHECK(r.field("Content-Type") == "application/problem+json");
+            CHECK(has(r.body, "\"code\":\"too_large\""));
+            CHECK(has(r.body, "500000 events"));
+            CHECK(has(r.body, "nothing was stored"));
         }
-        return o;
     };
-    const Response r = door.ask(post("clicks", R"({"event_id":"a"})"));
-    CHECK(r.status == 200);
-    CHECK(has(r.body, "\"accepted\":1"));
-    CHECK(calls == 2);
+    const auto repeated = [](std::string_view part, std::size_t n) {
+        std::string out;
+        for (std::size_t i = 0; i < n; ++i)
+            out += part;
+        return out;
+    };
+    constexpr std::size_t max = limits::events_per_request_max;
+    f(post("clicks", repeated("{}\n", max + 1), "application/x-ndjson"), 413);
+    f(post("clicks", "[" + repeated("{},", max) + "{}]"), 413);
+    CHECK(door.catalog.shard.bodies.empty());
+    f(post("clicks", repeated("{}\n", max), "application/x-ndjson"), 200);
+    CHECK(door.catalog.shard.bodies.size() == 1);
+    // A refusal that no waiting can change leaves the connection alone.
+    Client client = door.client();
+    CHECK(client.ask(post("clicks", repeated("{}\n", max + 1), "application/x-ndjson")).status == 413);
+    CHECK(client.ask(post("clicks", "{}")).status == 200);
 }
 
 TEST_CASE("Inflation is bounded") {

@@ -168,6 +168,111 @@ TEST_CASE("Stopping lets what is under way finish, and no more") {
     other.catalog.shard.release();  // an outcome for nobody is harmless
 }
 
+TEST_CASE("A shard that does not answer within 30 seconds: outcome unknown") {
+    Door door;
+    door.catalog.shard.hold = true;
+    Client client = door.client();
+    client.send(post("clicks", "{\"event_id\":\"a\"}"));
+    while (door.catalog.shard.held() == 0)
+        std::this_thread::yield();
+    door.clock.advance_s(29);
+    CHECK_FALSE(client.heard(1200));  // the loop has looked
+    REQUIRE(door.turn_until_heard(client, 1));
+    const Response r = client.receive();
+    INFO(r.head << r.body);
+    CHECK(r.status == 504);
+    CHECK(r.field("Content-Type") == "application/problem+json");
+    CHECK(r.field("Connection") == "close");
+    CHECK(has(r.body, "\"code\":\"outcome_unknown\""));
+    CHECK(has(r.body, "part or all of it may be stored: send it again where DEDUP"));
+    CHECK(client.closed());
+    // The outcome comes while the connection lingers (this client has not closed its side), and after it has gone.
+    Client gone = door.client();
+    gone.send(post("clicks", "{\"event_id\":\"b\"}"));
+    while (door.catalog.shard.held() < 2)
+        std::this_thread::yield();
+    REQUIRE(door.turn_until_heard(gone, 31));
+    CHECK(gone.receive().status == 504);
+    door.catalog.shard.hold = false;
+    door.catalog.shard.release();
+    CHECK(gone.closed());
+    CHECK(door.ask(post("clicks", "{}")).status == 200);
+    CHECK(has(door.ask(request("GET", "/metrics")).body, "code=\"504\""));
+}
+
+TEST_CASE("A stream that is not made within 30 seconds: nothing was stored") {
+    Door door;
+    door.catalog.block = true;
+    Client client = door.client();
+    client.send(post("fresh", "{}"));
+    while (door.catalog.ensured == 0)
+        std::this_thread::yield();
+    REQUIRE(door.turn_until_heard(client, 31));
+    const Response r = client.receive();
+    CHECK(r.status == 503);
+    CHECK(r.field("Connection") == "close");
+    door.catalog.block = false;
+    CHECK(client.closed());
+    CHECK(door.ask(post("clicks", "{}")).status == 200);
+    CHECK(door.catalog.shard.bodies.size() == 1);
+}
+
+TEST_CASE("Stopping ends the queries that run, before it waits for their threads") {
+    auto endless = [](Door& door, std::atomic<int>& running) {
+        door.pool.script([&](const query::QueryRequest&, query::ResultSink&) -> Result<query::QuerySummary> {
+            ++running;
+            while (!door.pool.stopped)
+                std::this_thread::yield();
+            return Error{Errc::shutting_down, "this node is leaving"};
+        });
+    };
+    const std::string select = request("POST", "/v1/sql", "", "SELECT 1");
+    SECTION("the client is told") {
+        Door door;
+        std::atomic<int> running{0};
+        endless(door, running);
+        Client client = door.client();
+        client.send(select);
+        while (running == 0)
+            std::this_thread::yield();
+        door.server->stop(10);
+        const Response r = client.receive();
+        CHECK(r.status == 503);
+        CHECK(has(r.body, "\"code\":\"shutting_down\""));
+        CHECK(client.closed());
+    }
+    SECTION("nobody is left to be told") {
+        Door door;
+        std::atomic<int> running{0};
+        endless(door, running);
+        {
+            Client client = door.client();
+            client.send(select);
+            while (running == 0)
+                std::this_thread::yield();
+        }
+        door.server->stop(20'000);
+        CHECK(door.pool.stopped);
+    }
+    SECTION("more of them than threads") {
+        ServerOptions options;
+        options.pool_threads = 1;
+        Door door(options);
+        std::atomic<int> running{0};
+        endless(door, running);
+        Client one = door.client(), two = door.client();
+        CHECK(two.ask(request("GET", "/livez")).status == 200);
+        one.send(select);
+        while (running == 0)
+            std::this_thread::yield();
+        two.send(select);
+        CHECK(door.ask(request("GET", "/livez")).status == 200);
+        door.server->stop(10);
+        CHECK(one.receive().status == 503);
+        CHECK(two.receive().status == 503);
+    }
+}
+
 TEST_CASE("Addresses") {
     FakeClock clock;
     FakeCatalog catalog;

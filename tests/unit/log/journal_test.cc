@@ -5,11 +5,15 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <initializer_list>
 #include <string>
+#include <utility>
 #include <vector>
 
 using namespace weir;
 using log::Journal;
+using log::JournalOptions;
 using log::JournalReader;
 using log::JournalRecord;
 using log::JournalState;
@@ -17,7 +21,7 @@ using log::JournalState;
 namespace {
 
 const std::string dir = "/data/streams/0_1/journal";
-constexpr std::uint64_t small_file_bytes = 400;
+constexpr JournalOptions small_files{.file_bytes = 400};
 
 template <class T>
 T ok(Result<T> result) {
@@ -75,7 +79,7 @@ struct Made {
     std::vector<JournalRecord> records;
     std::unique_ptr<Journal> journal;
     explicit Made(int count = 100) : records(make_records(3, count)) {
-        journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+        journal = ok(Journal::open(disk, dir, {}, small_files));
         for (std::size_t i = 0; i < records.size(); i++) {
             ok(journal->append(records[i]));
             if (i % 5 == 0) ok(journal->flush());
@@ -101,7 +105,7 @@ TEST_CASE("a journal is read whole and from any index") {
 TEST_CASE("an empty journal reads as empty") {
     os::SimDisk disk(1, {});
     CHECK(ok(read_all(disk, {})).empty());
-    auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+    auto journal = ok(Journal::open(disk, dir, {}, small_files));
     ok(journal->flush());
     ok(journal->sync());
     CHECK(ok(read_all(disk, journal->state())).empty());
@@ -109,7 +113,7 @@ TEST_CASE("an empty journal reads as empty") {
 
 TEST_CASE("records of one index stay in one file") {
     os::SimDisk disk(1, {});
-    auto journal = ok(Journal::open(disk, dir, {}, 100));
+    auto journal = ok(Journal::open(disk, dir, {}, {.file_bytes = 100}));
     for (int i = 0; i < 30; i++) {
         ok(journal->append({LogIndex(7), i, 1, 1, {}}));
         if (i % 2 == 0) ok(journal->flush());
@@ -122,13 +126,13 @@ TEST_CASE("records of one index stay in one file") {
 
 TEST_CASE("an index never goes back") {
     os::SimDisk disk(1, {});
-    auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+    auto journal = ok(Journal::open(disk, dir, {}, small_files));
     CHECK(!journal->append({LogIndex(0), 0, 1, 1, {}}));
     ok(journal->append({LogIndex(5), 0, 1, 1, {}}));
     CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
     ok(journal->append({LogIndex(5), 0, 1, 2, {}}));
     ok(journal->flush());
-    journal = ok(Journal::open(disk, dir, journal->state(), small_file_bytes));
+    journal = ok(Journal::open(disk, dir, journal->state(), small_files));
     CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
 }
 
@@ -136,7 +140,7 @@ TEST_CASE("a journal's full disk leaves the state as it was, and a later flush s
     const auto records = make_records(5, 60);
     for (std::uint64_t room = 0; room < 1200; room += 50) {
         os::SimDisk disk(room + 1, {});
-        auto journal = ok(Journal::open(disk, dir, {}, small_file_bytes));
+        auto journal = ok(Journal::open(disk, dir, {}, small_files));
         for (std::size_t i = 0; i < 10; i++)
             ok(journal->append(records[i]));
         ok(journal->flush());
@@ -167,7 +171,7 @@ TEST_CASE("a journal survives a power cut at any operation") {
         JournalState checkpoint;
         std::size_t checkpoint_count = 0;
         auto run = [&]() -> Status {
-            auto journal = TRY(Journal::open(disk, dir, checkpoint, small_file_bytes));
+            auto journal = TRY(Journal::open(disk, dir, checkpoint, small_files));
             if (ok(read_all(disk, checkpoint)) != text(records, checkpoint_count))
                 FAIL("the checkpoint's content is not there");
             for (std::size_t i = checkpoint_count; i < records.size(); i++) {
@@ -196,7 +200,7 @@ TEST_CASE("a journal survives a power cut at any operation") {
             result = run();
         }
         disk.crash();
-        auto journal = ok(Journal::open(disk, dir, checkpoint, small_file_bytes));
+        auto journal = ok(Journal::open(disk, dir, checkpoint, small_files));
         CHECK(ok(read_all(disk, journal->state())) == text(records, records.size()));
         CHECK(ok(disk.list(dir)).size() == checkpoint.files.size());
     }
@@ -228,17 +232,17 @@ TEST_CASE("a journal's reader tells removed from damaged") {
     SECTION("removed") {
         ok(m.disk.remove(m.file(1)));
         CHECK(code() == Errc::not_found);
-        CHECK(Journal::open(m.disk, dir, state, small_file_bytes).error().code == Errc::corrupt);
+        CHECK(Journal::open(m.disk, dir, state, small_files).error().code == Errc::corrupt);
     }
     SECTION("shorter") {
         auto file = ok(m.disk.open(m.file(1), os::OpenMode::write));
         ok(file->truncate(state.files[1].bytes - 1));
         CHECK(code() == Errc::corrupt);
-        CHECK(Journal::open(m.disk, dir, state, small_file_bytes).error().code == Errc::corrupt);
+        CHECK(Journal::open(m.disk, dir, state, small_files).error().code == Errc::corrupt);
     }
 }
 
-TEST_CASE("files below an index are given up, the last one never") {
+TEST_CASE("files below an index are given up, the last one never so") {
     Made m;
     const auto files = m.journal->state().files;
     const std::string first = m.file(0), second = m.file(1);
@@ -247,6 +251,193 @@ TEST_CASE("files below an index are given up, the last one never") {
     CHECK(ok(read_all(m.disk, m.journal->state())) == text(m.records, m.records.size(), files[2].first_index.value));
     m.journal->advance_start(LogIndex(UINT64_MAX));
     CHECK(m.journal->state().files.size() == 1);
+}
+
+TEST_CASE("a journal's file ends when its first record is old enough, however records are flushed") {
+    struct Row {
+        std::int64_t file_ms;
+        std::vector<std::pair<std::uint64_t, std::int64_t>> records;  // index, append time
+        std::vector<std::uint64_t> want;                              // first indexes of the files
+    };
+    const Row table[] = {
+        {INT64_MAX, {{1, 0}, {2, 1'000'000}}, {1}},
+        {100, {{1, 0}, {2, 99}}, {1}},
+        {100, {{1, 0}, {2, 100}, {3, 199}, {4, 200}}, {1, 2, 4}},
+        {100, {{1, 0}, {1, 100}, {2, 100}}, {1, 2}},  // one index stays together
+        {100, {{1, 500}, {2, 400}, {3, 599}, {4, 600}, {5, 0}}, {1, 4}},
+        {0, {{1, 7}, {2, 7}, {3, 8}}, {1, 3}},
+        {100, {{1, INT64_MIN}, {2, INT64_MAX}, {3, INT64_MIN}}, {1, 2}},
+    };
+    for (const Row& row : table)
+        for (std::size_t flush_each : std::initializer_list<std::size_t>{1, 2, 100}) {
+            INFO("file_ms " << row.file_ms << ", flush each " << flush_each);
+            os::SimDisk disk(1, {});
+            const JournalOptions options{.file_ms = row.file_ms};
+            auto journal = ok(Journal::open(disk, dir, {}, options));
+            for (std::size_t i = 0; i < row.records.size(); i++) {
+                ok(journal->append({LogIndex(row.records[i].first), row.records[i].second, 1, 1, {}}));
+                if ((i + 1) % flush_each != 0) continue;
+                ok(journal->flush());
+                journal = ok(Journal::open(disk, dir, ok(JournalState::decode(journal->state().encode())), options));
+            }
+            ok(journal->flush());
+            std::vector<std::uint64_t> got;
+            for (const auto& file : journal->state().files)
+                got.push_back(file.first_index.value);
+            CHECK(got == row.want);
+            CHECK(journal->state().first_index() == LogIndex(1));
+        }
+}
+
+TEST_CASE("files whose records are all old are given up, the last one too") {
+    // Files of the indexes {1, 2}, {3, 4} and {5}, appended at 10 times their index.
+    auto make = [](os::Disk& disk) {
+        auto journal = ok(Journal::open(disk, dir, {}, {.file_ms = 20}));
+        for (std::uint64_t i = 1; i <= 5; i++)
+            ok(journal->append({LogIndex(i), static_cast<std::int64_t>(i) * 10, 1, 1, {}}));
+        ok(journal->flush());
+        REQUIRE(journal->state().files.size() == 3);
+        return journal;
+    };
+    SECTION("by append time") {
+        const std::pair<std::int64_t, std::uint64_t> table[] = {{INT64_MIN, 1}, {20, 1}, {21, 3}, {40, 3},
+                                                                {41, 5},        {50, 5}, {51, 0}, {INT64_MAX, 0}};
+        for (const auto& [append_ms, want] : table) {
+            INFO("append_ms " << append_ms);
+            os::SimDisk disk(1, {});
+            auto journal = make(disk);
+            const auto gone = journal->advance_before(append_ms);
+            CHECK(gone.size() == 3 - journal->state().files.size());
+            CHECK(journal->state().first_index().value_or(LogIndex(0)) == LogIndex(want));
+            CHECK(journal->state().last_index == LogIndex(5));
+            for (const std::string& path : gone)
+                ok(disk.remove(path));
+            // Readers begin with what is left, wherever they want to begin.
+            for (std::uint64_t from : std::initializer_list<std::uint64_t>{0, 1, 2, 5, 6}) {
+                auto reader = ok(JournalReader::open(disk, dir, journal->state(), LogIndex(from)));
+                const auto first = ok(reader->next());
+                const std::uint64_t first_want = want == 0 || from > 5 ? 0 : std::max(from, want);
+                CHECK((first ? first->index.value : 0) == first_want);
+            }
+        }
+    }
+    SECTION("the next record begins a file") {
+        for (bool reopen : {false, true}) {
+            os::SimDisk disk(1, {});
+            auto journal = make(disk);
+            CHECK(journal->advance_before(1000).size() == 3);
+            if (reopen) {
+                journal = ok(Journal::open(disk, dir, ok(JournalState::decode(journal->state().encode()))));
+                CHECK(ok(disk.list(dir)).empty());
+            }
+            CHECK(journal->advance_before(INT64_MAX).empty());
+            CHECK(journal->advance_start(LogIndex(100)).empty());
+            ok(journal->flush());
+            for (std::uint64_t index :
+                 std::initializer_list<std::uint64_t>{4, 5})  // the name of a file that the caller has yet to unlink
+                CHECK(journal->append({LogIndex(index), 60, 1, 1, {}}).error().code == Errc::invalid_argument);
+            ok(journal->append({LogIndex(6), 60, 1, 1, {}}));
+            ok(journal->append({LogIndex(6), 60, 1, 2, {}}));
+            ok(journal->flush());
+            CHECK(journal->state().first_index() == LogIndex(6));
+            CHECK(ok(read_all(disk, journal->state())) == "6@60v1k1\n6@60v1k2\n");
+        }
+    }
+    SECTION("not with queued records") {
+        os::SimDisk disk(1, {});
+        auto journal = make(disk);
+        ok(journal->append({LogIndex(5), 51, 1, 2, {}}));
+        CHECK(journal->advance_before(1000).size() == 2);
+        ok(journal->flush());
+        CHECK(ok(read_all(disk, journal->state())) == "5@50v1k1\n5@51v1k2\n");
+        CHECK(journal->advance_before(51).empty());
+        CHECK(journal->advance_before(52).size() == 1);
+    }
+}
+
+TEST_CASE("a journal's rolls by age and cuts survive a power cut at any operation") {
+    auto records = make_records(21, 48);
+    for (std::size_t i = 0; i < records.size(); i++)  // one index has one time
+        records[i].append_time_ms = i > 0 && records[i].index == records[i - 1].index
+                                        ? records[i - 1].append_time_ms
+                                        : static_cast<std::int64_t>(records[i].index.value * 30 + i / 16 * 10'000);
+    constexpr JournalOptions options{.file_bytes = 300, .file_ms = 100};
+    // Before record i, which is of a later index then.
+    auto is_cut = [&](std::size_t i) { return i % 4 == 0 && i > 0 && records[i].index != records[i - 1].index; };
+    auto cut_before = [&](std::size_t i) { return records[i].append_time_ms - 150; };
+    std::vector<std::string> want;
+    bool was_cut_whole = false;
+    {
+        os::SimDisk disk(1, {});
+        auto journal = ok(Journal::open(disk, dir, {}, options));
+        for (std::size_t i = 0; i < records.size(); i++) {
+            if (is_cut(i)) journal->advance_before(cut_before(i));
+            was_cut_whole = was_cut_whole || (i > 0 && journal->state().files.empty());
+            want.push_back(journal->state().encode());
+            ok(journal->append(records[i]));
+            ok(journal->flush());
+        }
+        want.push_back(journal->state().encode());
+    }
+    REQUIRE(was_cut_whole);
+
+    bool finished = false;
+    std::uint64_t crashes = 0;
+    for (std::uint64_t at = 1; !finished; at++) {
+        INFO("power cut at operation " << at);
+        os::SimDisk disk(at, {.write_back = 0.3});
+        std::uint64_t left = at;
+        disk.on_operation([&] { return left == 0 || --left > 0; });
+        JournalState checkpoint;
+        std::size_t done = 0;
+        auto check = [&] {
+            const auto first = checkpoint.first_index();
+            if (ok(read_all(disk, checkpoint)) != (first ? text(records, done, first->value) : ""))
+                FAIL("the checkpoint's content is not there");
+        };
+        auto run = [&]() -> Status {
+            auto journal = TRY(Journal::open(disk, dir, checkpoint, options));
+            check();
+            std::vector<std::string> gone;
+            for (std::size_t i = done;; i++) {
+                const bool ends = i == records.size();
+                if (!ends && is_cut(i)) {
+                    TRY(journal->flush());
+                    for (std::string& path : journal->advance_before(cut_before(i)))
+                        gone.push_back(std::move(path));
+                }
+                if (ends || i % 8 == 0 || i % 8 == 3) {
+                    TRY(journal->flush());
+                    TRY(journal->sync());
+                    if (journal->state().encode() != want[i]) FAIL("another state at record " << i);
+                    checkpoint = ok(JournalState::decode(journal->state().encode()));
+                    done = i;
+                    for (const std::string& path : gone)
+                        TRY(disk.remove(path));
+                    gone.clear();
+                    check();
+                }
+                if (ends) return {};
+                TRY(journal->append(records[i]));
+                if (i % 3 == 0) TRY(journal->flush());
+            }
+        };
+        auto result = run();
+        finished = static_cast<bool>(result);
+        while (!result) {
+            crashes++;
+            disk.on_operation(nullptr);
+            disk.crash();
+            result = run();
+        }
+        CHECK(checkpoint.encode() == want.back());
+        disk.on_operation(nullptr);
+        disk.crash();
+        auto journal = ok(Journal::open(disk, dir, checkpoint, options));
+        check();
+        CHECK(ok(disk.list(dir)).size() == checkpoint.files.size());
+    }
+    CHECK(crashes > 50);
 }
 
 TEST_CASE("a journal's state survives encoding, and no bytes make decoding fail but as corrupt") {
@@ -265,4 +456,9 @@ TEST_CASE("a journal's state survives encoding, and no bytes make decoding fail 
     JournalState state = m.journal->state();
     std::swap(state.files[0], state.files[1]);
     CHECK(!JournalState::decode(state.encode()));
+    state = m.journal->state();
+    state.files.back().bytes = 0;
+    CHECK(!JournalState::decode(state.encode()));
+    state.files.clear();  // all was cut
+    CHECK(!ok(JournalState::decode(state.encode())).first_index());
 }

@@ -53,7 +53,8 @@ TEST_CASE("what serve refuses") {
     const Ran open = ran({"serve", "--http", "0.0.0.0:1"});
     CHECK(open.exit == 2);
     CHECK(open.served == 0);
-    CHECK(open.err.find("--insecure") != std::string::npos);
+    CHECK(open.err.find("--http 0.0.0.0:1 (WEIR_HTTP_LISTEN)") != std::string::npos);
+    CHECK(open.err.find("--insecure (WEIR_INSECURE=true)") != std::string::npos);
     const Ran warned = ran({"serve"}, {{"WEIR_NODE_DI", "x"}});
     CHECK(warned.exit == 42);
     CHECK(warned.err.find("warning: unknown variable WEIR_NODE_DI") == 0);
@@ -95,13 +96,23 @@ TEST_CASE("wrong words are refused with what was perhaps meant") {
     refused({"sql", "SELECT 1", "--timeout", "soon"}, "--timeout takes a time");
     refused({"sql", "SELECT 1", "--server", "ftp://x"}, "expected a server such as");
     refused({"sql", "SELECT 1", "--api-key", "a\nb"}, "printable");
-    refused({"produce"}, "stream is required");
+    refused({"produce"}, "STREAM is required");
     refused({"produce", "s", "--batch", "0"}, "--batch");
     refused({"produce", "bad name"}, "");
     refused({"produce", "s", "/nonexistent"}, "/nonexistent");
     refused({"tail", "s", "-o", "csv"}, "raw, json or pretty");
     refused({"bench", "ingest", "--events", "0"}, "--events");
-    refused({"stream"}, "subcommand");
+    refused({"stream"}, "ls or info NAME is needed");
+    refused({"stream", "info"}, "NAME is required");
+    refused({"bench"}, "ingest or e2e is needed");
+    refused({"produce", "s", "/"}, "/ is a folder, not a file");
+    refused(
+        {"tail", "s", "--from", "garbage"},
+        "--from takes beginning, end, a cursor (shard:index:ordinal), a time such as 2025-01-31T12:00:00Z, or an age "
+        "such as 5m, not \"garbage\"");
+    refused({"tail", "access_dead_letters"},
+            "error: dead letters are a table\n  try: weir sql 'SELECT * FROM access_dead_letters'\n");
+    refused({"tail", "a.b_late"}, "try: weir sql 'SELECT * FROM \"a.b_late\"'\n");
     refused({"help", "produc"}, "did you mean produce?");
     refused({"\x1b[2J"}, "\\x1b[2J");
     CHECK(ran({}).exit == 2);
@@ -156,6 +167,42 @@ TEST_CASE("serve's help, whole") {
           "  WEIR_STORAGE_WAL_BYTES    write-ahead log above which a checkpoint is due; default 1GiB\n"
           "  WEIR_STORAGE_APPLY_LAG_BYTES  lag of apply above which proposals wait; default 1GiB\n"
           "  WEIR_STREAMS_UNDECLARED   allow or deny: the first event creates its stream; default allow\n");
+}
+
+TEST_CASE("the server's options stand with the others") {
+    CHECK(help_text("produce").find("counts on stdout\n  --server URL        the") != std::string::npos);
+    CHECK(help_text("produce").find("(WEIR_API_KEY)\n\nExit code 7") != std::string::npos);
+    CHECK(help_text("tail").ends_with("(WEIR_API_KEY)\n"));
+}
+
+TEST_CASE("a program that is not weir is told apart, by every command") {
+    for (const int status : {200, 404}) {
+        test::FakeServer server([&](const test::FakeRequest&) {
+            test::FakeReply reply;
+            reply.status = status;
+            reply.body = "<html>hello</html>";
+            return reply;
+        });
+        const std::string want =
+            "error: " + server.url() + " answered " + std::to_string(status) + " and is not weir\n";
+        for (const std::vector<std::string>& words :
+             std::vector<std::vector<std::string>>{{"sql", "SELECT 1"},
+                                                   {"sql", "SELECT 1", "-o", "json"},
+                                                   {"tail", "s"},
+                                                   {"stream", "ls"},
+                                                   {"stream", "info", "s"},
+                                                   {"status"},
+                                                   {"produce", "s", "/proc/self/cmdline"},
+                                                   {"bench", "ingest"}}) {
+            std::vector<std::string> all = words;
+            all.insert(all.end(), {"--server", server.url()});
+            const Ran r = ran(all);
+            INFO(words[0] << " " << status << ": " << r.err);
+            CHECK(r.exit == 1);
+            CHECK(r.err.find(want) != std::string::npos);
+            CHECK(r.err.find("making") == std::string::npos);
+        }
+    }
 }
 
 TEST_CASE("version") {

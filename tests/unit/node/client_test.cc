@@ -36,13 +36,20 @@ TEST_CASE("HTTP statuses and codes to exit codes") {
     CHECK(exit_of_http(503, "disk_full") == Exit::disk);
 }
 
-TEST_CASE("problems are read, and other bodies quoted") {
-    const Problem problem = problem_of({404, R"({"code":"not_found","detail":"no stream x","position":7})", -1});
+TEST_CASE("problems are read, and other bodies are not weir's") {
+    const ServerAddress at{"h", 1, ""};
+    const Problem problem = problem_of(at, {404, R"({"code":"not_found","detail":"no stream x","position":7})", -1});
     CHECK(problem.exit == Exit::not_found);
     CHECK(problem.detail == "no stream x");
     CHECK(problem.position == 7);
-    CHECK(problem_of({502, "<html>", -1}).detail == "the server answered 502: <html>");
-    CHECK(problem_of({500, std::string(100'000, '['), -1}).detail.size() < 400);
+    CHECK(problem_of(at, {503, R"({"code":"overloaded"})", -1}).detail == "the server answered 503");
+    for (const char* body : {"<html>", "", "[]", R"({"detail":"x"})"}) {
+        INFO(body);
+        CHECK(problem_of(at, {404, body, -1}).detail == "http://h:1 answered 404 and is not weir");
+        CHECK(problem_of(at, {404, body, -1}).exit == Exit::failed);  // not "not found"
+    }
+    CHECK(problem_of(at, {401, "<html>", -1}).exit == Exit::unauthorised);  // a proxy's
+    CHECK(problem_of(at, {500, std::string(100'000, '['), -1}).detail.size() < 400);
 }
 
 TEST_CASE("a request carries the key and brings the answer back") {
@@ -50,7 +57,7 @@ TEST_CASE("a request carries the key and brings the answer back") {
         test::FakeReply reply;
         reply.status = request.target == "/v1/busy" ? 503 : 200;
         reply.headers = reply.status == 503 ? "Retry-After: 2\r\n" : "";
-        reply.body = reply.status == 503 ? R"({"code":"overloaded","detail":"full"})" : "body:" + request.body;
+        reply.body = reply.status == 503 ? R"({"code":"overloaded","detail":"full"})" : "[" + request.body + "]";
         return reply;
     });
     ServerChoice choice = server.choice();
@@ -58,7 +65,7 @@ TEST_CASE("a request carries the key and brings the answer back") {
     Client client(choice);
     const auto good = client.post("/v1/sql", "text/plain", "SELECT 1");
     REQUIRE(good.ok());
-    CHECK(good.answer.body == "body:SELECT 1");
+    CHECK(good.answer.body == "[SELECT 1]");
     CHECK(server.seen().front().head.find("Authorization: Bearer k3y\r\n") != std::string::npos);
     const auto busy = client.get("/v1/busy");
     CHECK_FALSE(busy.ok());

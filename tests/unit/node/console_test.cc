@@ -30,6 +30,9 @@ TEST_CASE("columns that a text takes") {
 
 TEST_CASE("numbers for people") {
     CHECK(people_count(0) == "0");
+    CHECK(people_count_of(0, "view") == "0 views");
+    CHECK(people_count_of(1, "view") == "1 view");
+    CHECK(people_count_of(1000, "view") == "1,000 views");
     CHECK(people_count(999) == "999");
     CHECK(people_count(1000) == "1,000");
     CHECK(people_count(-1234567) == "-1,234,567");

@@ -40,6 +40,21 @@ TEST_CASE("streams as a table") {
           "b              1       5       NULL\n");
 }
 
+TEST_CASE("no stream with that prefix is not the same as no stream") {
+    test::FakeServer server([](const test::FakeRequest&) {
+        test::FakeReply reply;
+        reply.body = R"({"streams":[]})";
+        return reply;
+    });
+    test::Capture capture;
+    Client client(server.choice());
+    CHECK(run_stream_list(capture.console, client, "zzz", OutputFormat::table) == Exit::ok);
+    CHECK(capture.err() == "no stream begins with \"zzz\"\n");
+    test::Capture none;
+    CHECK(run_stream_list(none.console, client, "", OutputFormat::table) == Exit::ok);
+    CHECK(none.err().starts_with("there is no stream yet"));
+}
+
 TEST_CASE("one stream, and none of that name") {
     test::FakeServer server(answer);
     test::Capture capture;
@@ -59,7 +74,7 @@ TEST_CASE("status is healthy, for people and programs") {
     REQUIRE(pipe(stop) == 0);
     REQUIRE(write(stop[1], "x", 1) == 1);  // do not wait for the second over which rates are measured
     CHECK(run_status(capture.console, client, OutputFormat::table, stop[0]) == Exit::ok);
-    CHECK(capture.out().find("ready   2 streams   1 views\ningest 0 ev/s") != std::string::npos);
+    CHECK(capture.out().find("ready   2 streams   1 view\ningest 0 ev/s") != std::string::npos);
     test::Capture json;
     CHECK(run_status(json.console, client, OutputFormat::json, stop[0]) == Exit::ok);
     CHECK(json.out().find("\"ready\":true") != std::string::npos);

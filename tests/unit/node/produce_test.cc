@@ -9,6 +9,7 @@
 #include <cstdlib>
 #include <fcntl.h>
 #include <unistd.h>
+#include <zlib.h>
 
 namespace weir::node {
 namespace {
@@ -97,6 +98,38 @@ TEST_CASE("everything arrives, in order, in batches") {
     CHECK(says(r.out, "bytes", static_cast<std::int64_t>(lines(95).size())));
     CHECK(r.out.find("\"applied_index\":\"0:12\"") != std::string::npos);
     CHECK(r.out.ends_with("}\n"));
+}
+
+TEST_CASE("a gzip file that is cut off is a failure, whatever arrived, and half a line is not sent") {
+    // Stored, not compressed: where the text is cut is known.
+    z_stream z{};
+    REQUIRE(deflateInit2(&z, 0, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
+    std::string in = lines(20);
+    std::string out(in.size() + 1000, '\0');
+    z.next_in = reinterpret_cast<Bytef*>(in.data());
+    z.avail_in = static_cast<uInt>(in.size());
+    z.next_out = reinterpret_cast<Bytef*>(out.data());
+    z.avail_out = static_cast<uInt>(out.size());
+    REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
+    out.resize(z.total_out);
+    deflateEnd(&z);
+    const std::size_t half_a_line = out.find("{\"n\":15}") + 3;
+    for (const std::size_t kept : {half_a_line, half_a_line + 5, out.size() - 1}) {
+        const Ran r =
+            ran(out.substr(0, kept), quick(), [](const test::FakeRequest& request) { return stored(request); });
+        INFO(kept << r.err);
+        CHECK(r.exit == Exit::failed);
+        CHECK(r.stored == lines(kept == out.size() - 1 ? 20 : 15));
+        CHECK(r.err.find("error: test: the gzip file is cut off\n") != std::string::npos);
+    }
+    // A broken input wins over rejected lines too.
+    const Ran rejected = ran(out.substr(0, half_a_line), quick(), [](const test::FakeRequest&) {
+        test::FakeReply reply;
+        reply.body = R"({"accepted":1,"duplicates":0,"rejected":9,"errors":[]})";
+        return reply;
+    });
+    CHECK(rejected.exit == Exit::failed);
+    CHECK(rejected.err.find("more, reasons not listed here; ask: weir sql 'SELECT") != std::string::npos);
 }
 
 TEST_CASE("no events is no failure") {
@@ -244,6 +277,7 @@ TEST_CASE("a refusal that waiting does not help ends it") {
         refused.body = R"({"code":"not_found","detail":"no stream s, and new ones are not allowed"})";
         return refused;
     });
+    CHECK(r.err.find("50 events have no answer") != std::string::npos);
     CHECK(r.exit == Exit::partial);
     CHECK(says(r.out, "accepted", 10));
     CHECK(says(r.out, "unsent", 50));
@@ -253,7 +287,8 @@ TEST_CASE("a refusal that waiting does not help ends it") {
         refused.status = 404;
         return refused;
     });
-    CHECK(none.exit == Exit::not_found);
+    CHECK(none.exit == Exit::failed);
+    CHECK(none.err.find("answered 404 and is not weir") != std::string::npos);
 }
 
 TEST_CASE("retries end when nothing moves for --retry-for") {

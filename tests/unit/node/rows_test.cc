@@ -77,6 +77,12 @@ TEST_CASE("a caret below the place of an error") {
     CHECK(point_at("a\nb", 1, 1) == "  1 | a\n    |  ^\n");  // on the line feed itself
 }
 
+TEST_CASE("names as SQL wants them") {
+    CHECK(sql_name("access_1h") == "access_1h");
+    CHECK(sql_name("shop.access-2") == "\"shop.access-2\"");
+    CHECK(sql_name("a\"b") == "\"a\"\"b\"");
+}
+
 TEST_CASE("output formats") {
     CHECK(parse_output_format("csv").value() == OutputFormat::csv);
     CHECK_FALSE(parse_output_format("xml"));

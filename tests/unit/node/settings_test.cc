@@ -115,7 +115,7 @@ TEST_CASE("a wrong value is refused, and the refusal names its source") {
     };
     refused({{"WEIR_LIMITS_MEMORY", "lots"}}, "WEIR_LIMITS_MEMORY = \"lots\": expected a size");
     refused({{"WEIR_LIMITS_MEMORY", "63MiB"}}, "at least 64.0 MiB");
-    refused({{"WEIR_LIMITS_MEMORY", "64MiB"}, {"WEIR_LIMITS_DEDUP_MEMORY", "65MiB"}}, "larger than limits.memory");
+    refused({{"WEIR_LIMITS_MEMORY", "64MiB"}, {"WEIR_LIMITS_DEDUP_MEMORY", "65MiB"}}, "larger than WEIR_LIMITS_MEMORY");
     refused({{"WEIR_STREAMS_UNDECLARED", "maybe"}}, "allow or deny");
     refused({{"WEIR_HTTP_ORIGINS", "https://a/b"}}, "without a path");
     refused({{"WEIR_HTTP_HOSTS", "http://a"}}, "host names");

@@ -114,6 +114,41 @@ TEST_CASE("no such stream") {
     CHECK(r.exit == Exit::not_found);
 }
 
+TEST_CASE("a view is told from a stream that is not there") {
+    test::FakeServer server([](const test::FakeRequest& request) {
+        test::FakeReply reply;
+        if (request.target == "/v1/sql") {
+            reply.body = R"({"columns":[{"name":"name"},{"name":"state"}],"rows":[["s_1h","live"]]})";
+        } else {
+            reply.status = 404;
+            reply.body = R"({"code":"not_found","detail":"there is no such stream"})";
+        }
+        return reply;
+    });
+    Client client(server.choice());
+    const auto said = [&](const char* name) {
+        test::Capture capture;
+        CHECK(run_tail(capture.console, client, {.stream = name}) == Exit::not_found);
+        return capture.err();
+    };
+    CHECK(said("s_1h") ==
+          "error: s_1h is a view, not a stream: it has rows, which change, and no events\n"
+          "  try: weir sql 'SELECT * FROM s_1h'\n");
+    CHECK(said("s_2h") == "error: there is no such stream\n");
+}
+
+TEST_CASE("what --from may say") {
+    for (const char* text : {"beginning", "end", "0:1:2", "2025-01-01", "2025-01-01T00:00:00Z", "5m", "-5m", "7d"}) {
+        INFO(text);
+        CHECK(is_from(text));
+    }
+    for (const char* text :
+         {"", "garbage", "-", "begin", "0:1", "0:1:", "0:1:2:3", "0:x:2", "5", "5 parsecs", "2025-13-01"}) {
+        INFO(text);
+        CHECK_FALSE(is_from(text));
+    }
+}
+
 TEST_CASE("pages with the value as text, and answers that are no pages") {
     const auto page = parse_tail_page(R"({"events":[{"value":"{\"a\":\"\\u0041\"}"}],"next":"x"})");
     REQUIRE(page);

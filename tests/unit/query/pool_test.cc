@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <atomic>
 #include <fstream>
 #include <functional>
 #include <signal.h>
@@ -184,7 +185,9 @@ TEST_CASE("pool: errors, with positions in the user's text") {
     CHECK(run(*Pool::make(options_for(s.shard.dir() + "/none")), "SELECT 1") == "not_found");
     PoolOptions options = options_for(s.shard.dir());
     options.program = "/nowhere/weir";
-    CHECK(run(*Pool::make(options), "SELECT 1") == "io_error");
+    pool = Pool::make(options);
+    CHECK(run(*pool, "SELECT 1") == "io_error");
+    CHECK(pool->running() == 0);
 }
 
 TEST_CASE("pool: the deadline ends what computes, what is deaf, and what allocates") {
@@ -276,6 +279,82 @@ TEST_CASE("pool: at its limits") {
     }
     for (std::size_t i = 0; i < answers.size(); ++i)
         CHECK(answers[i] == std::to_string(i) + "|300");
+}
+
+TEST_CASE("pool: an idle worker reads nothing") {
+    Shard s;
+    PoolOptions options = options_for(s.shard.dir());
+    options.workers_max = 1;
+    auto pool = Pool::make(options);
+    const auto leaves_no_snapshot = [&](const QueryRequest& request, const std::string& want) {
+        INFO(request.sql);
+        CHECK(run(*pool, request) == want);
+        CHECK(pool->running() == 0);
+        CHECK(children().size() == 1);
+        s.shard.exec("CREATE TABLE IF NOT EXISTS written(x); INSERT INTO written VALUES (1)");
+        CHECK(must(s.shard.database().checkpoint_truncate()));
+    };
+    leaves_no_snapshot(request_for("SELECT count(*) FROM access"), "300");
+    leaves_no_snapshot(request_for("SELECT sum(n) FROM v"), "120");
+    leaves_no_snapshot(request_for("SELECT name FROM sys.streams"), "access");
+    leaves_no_snapshot(request_for("SELECT zzz FROM access"), "not_found");
+    leaves_no_snapshot(request_for("SELECT * FROM nowhere"), "not_found");
+    leaves_no_snapshot(request_for("SELECT * FROM b"), "building");
+    leaves_no_snapshot(request_for("SELECT json_extract(path, '$') FROM access"), "invalid_argument");
+    leaves_no_snapshot(request_for(endless, 100), "deadline");
+    QueryRequest cut = request_for("SELECT n FROM v, access");
+    cut.rows_max = 1;
+    leaves_no_snapshot(cut, "60");
+}
+
+TEST_CASE("pool: held, what runs goes on and new queries wait") {
+    Shard s;
+    PoolOptions options = options_for(s.shard.dir());
+    options.waiting_max = 1;
+    auto pool = Pool::make(options);
+    CHECK(pool->running() == 0);
+    // More than the socket takes: the worker has its snapshot for as long as the sink sits on the first row.
+    QueryRequest request = request_for(
+        "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 200000) SELECT x, 'text of row ' || x "
+        "FROM c");
+    request.rows_max = INT64_MAX;
+    std::string late;
+    std::atomic<bool> late_ended = false;
+    std::jthread caller;
+    Sink sink;
+    sink.on_row = [&] {
+        if (sink.count > 1) return true;
+        CHECK(pool->running() == 1);
+        pool->hold(true);
+        s.shard.exec("CREATE TABLE written(x)");
+        CHECK_FALSE(must(s.shard.database().checkpoint_truncate()));
+        // There is a worker for it, but not now.
+        CHECK(run(*pool, request_for("SELECT 1", 50)) == "deadline");
+        caller = std::jthread([&] {
+            do {  // the one place to wait at may be the question's below
+                late = run(*pool, "SELECT count(*) FROM access");
+            } while (late == "overloaded");
+            late_ended = true;
+        });
+        while (run(*pool, request_for("SELECT 1", 1)) != "overloaded") {
+        }
+        CHECK(pool->running() == 1);
+        return true;
+    };
+    CHECK(must(pool->run(request, sink)).rows == 200'000);
+    CHECK(pool->running() == 0);
+    CHECK_FALSE(late_ended);
+    CHECK(must(s.shard.database().checkpoint_truncate()));
+    pool->hold(false);
+    caller.join();
+    CHECK(late == "300");
+    CHECK(pool->running() == 0);
+
+    pool->hold(true);
+    caller = std::jthread([&] { late = run(*pool, "SELECT 1"); });
+    pool->stop();
+    caller.join();
+    CHECK(late == "shutting_down");
 }
 
 TEST_CASE("pool: stopping refuses, kills what runs and leaves no process") {

@@ -61,6 +61,7 @@ class SmallShard {
 
     const std::string& dir() const { return temp_.path(); }
     os::Disk& disk() { return *disk_; }
+    store::Database& database() { return *db_; }
     void exec(const std::string& sql) { must(db_->exec(sql)); }
 
     record::StreamPtr add_stream(std::uint64_t index, const std::string& statement) {

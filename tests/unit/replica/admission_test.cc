@@ -41,7 +41,7 @@ struct Bench {
     Admission admission{{},
                         clock,
                         {[this](Proposal&& p) { proposals.push_back(std::move(p)); },
-                         [this](LogIndex i, Waiter&& w) { waits.emplace_back(i, std::move(w)); }}};
+                         [this](LogIndex i, Waiter&& w) { waits.emplace_back(i, std::move(w)); }, [](const Error&) {}}};
     record::StreamPtr stream;
     std::vector<IngestOutcome> outcomes;
 
@@ -311,8 +311,9 @@ TEST_CASE("admission: proposals wait while apply is more than apply_lag_bytes be
     AdmissionOptions options;
     options.apply_lag_bytes = 1000;
     std::vector<Proposal> proposals;
-    Admission admission(options, b.clock,
-                        {[&](Proposal&& p) { proposals.push_back(std::move(p)); }, [](LogIndex, Waiter&&) {}});
+    Admission admission(
+        options, b.clock,
+        {[&](Proposal&& p) { proposals.push_back(std::move(p)); }, [](LogIndex, Waiter&&) {}, [](const Error&) {}});
     admission.on_message(message::Leading{LogIndex(1), Term(1), LogIndex(0)});
     message::Recovered recovered;
     StreamAdmission facts;

@@ -175,6 +175,40 @@ TEST_CASE("canonical: golden") {
           "GROUP BY window_start, 1+a LATENESS 0s EMIT CHANGES");
 }
 
+TEST_CASE("canonical: a CHECK compares times, once and for all") {
+    const auto check = [](const std::string& column, const std::string& want) {
+        INFO(column);
+        // The columns behind are known to it, as are the ones that every stream has.
+        auto parsed = parse("CREATE STREAM s (a TEXT CHECK (a <> 'x'), check TEXT, " + column +
+                            ", t TIMESTAMP, DEDUP KEY (check) WITHIN 1h)");
+        if (!parsed) FAIL(parsed.error().detail);
+        const auto& stream = std::get<CreateStream>(parsed.value());
+        CHECK(stream.schema.columns[0].check_sql == "a <> 'x'");
+        CHECK(stream.schema.columns[2].check_sql == want);
+        round_trip(stream);
+    };
+    check("c TIMESTAMP CHECK (c > '2015-01-01')", "c > weir_time('2015-01-01')");
+    check("c TIMESTAMP CHECK (c > weir_time('2015-01-01'))", "c > weir_time('2015-01-01')");
+    check("c TIMESTAMP NOT NULL CHECK ( '2015-01-01'  < (C)\n AND s.t IN ('2015-01-02') ) FROM '$.check'",
+          "weir_time('2015-01-01') < (C) AND s.t IN (weir_time('2015-01-02'))");
+    check("c TEXT CHECK (t BETWEEN '2015-01-01' AND '2016-01-01' OR c = '2015-01-01')",
+          "t BETWEEN weir_time('2015-01-01') AND weir_time('2016-01-01') OR c = '2015-01-01'");
+    check("c TIMESTAMP CHECK (c = '2015-01-01' = 'x')", "c = weir_time('2015-01-01') = 'x'");
+    check("c INTEGER CHECK (check ('x'))", "check ('x')");
+    check("c INTEGER CHECK (_append_time > '2015-01-01')", "_append_time > weir_time('2015-01-01')");
+    check("c TIMESTAMP CHECK (c > 5)", "c > 5");
+
+    // Written out it may be too long to be read again.
+    const auto times = [](int count) {
+        std::string list = "'2015-01-01'";
+        for (int i = 1; i < count; ++i)
+            list += ",'2015-01-01'";
+        return parse("CREATE STREAM s (c TIMESTAMP CHECK (c IN (" + list + ")))");
+    };
+    round_trip(std::get<CreateStream>(times(4'000).value()));
+    CHECK(times(4'200).error().code == Errc::too_large);
+}
+
 TEST_CASE("canonical: parse(canonical(x)) == x for random statements") {
     for (std::uint64_t seed = 0; seed < 400; ++seed) {
         CAPTURE(seed);

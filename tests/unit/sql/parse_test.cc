@@ -148,6 +148,9 @@ TEST_CASE("CREATE STREAM: what is wrong, and where") {
     invalid_columns("a TEXT FROM b)", "b)", "JSON path in quotes");
     invalid_columns("a TEXT FROM '$.b' FROM '$.c')", "FROM '$.c'", "second FROM");
     invalid_columns("a TEXT NOT)", "NOT", "expected ',' or ')'");
+    invalid_columns("t TIMESTAMP CHECK /* a  b */ (  t   >  'yesterday' ))", "'yesterday'", "compared with a time");
+    invalid_columns("a TEXT CHECK (t = 'never'), t TIMESTAMP CHECK (t > '2015-01-01'))", "'never'", "with a time");
+    invalid_columns("\"check\" TEXT CHECK (a = 'x'), a TIMESTAMP)", "'x'", "with a time");
     invalid_columns("a TEXT CHECK a > 1)", "a > 1", "expected '(' after CHECK");
     invalid_columns("a TEXT CHECK ())", "CHECK", "no expression");
     invalid_columns("a TEXT CHECK (a", "(a", "'(' after CHECK has no ')'");

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <chrono>
 #include <filesystem>
 #include <fstream>
 
@@ -88,6 +89,52 @@ TEST_CASE("the log grows until a checkpoint and is used again after it") {
     auto second = db->checkpoint_passive();
     REQUIRE(second);
     CHECK(second.value() < 20'000);
+}
+
+TEST_CASE("the log is emptied when nobody reads it, and nobody is waited for") {
+    const TempDir dir;
+    auto db = open_ok(dir.file("a.db"));
+    const auto log_bytes = [&] { return std::filesystem::file_size(dir.file("a.db-wal")); };
+    const auto emptied = [&] {
+        auto result = db->checkpoint_truncate();
+        REQUIRE(result);
+        return result.value();
+    };
+    REQUIRE(db->exec("CREATE TABLE t(a); INSERT INTO t VALUES (1)"));
+    CHECK(emptied());
+    CHECK(log_bytes() == 0);
+    CHECK(emptied());  // an empty log: nothing to do
+
+    // A reader of what is in the log, and one of the database alone: neither lets the log start anew.
+    for (const bool behind : {true, false}) {
+        CAPTURE(behind);
+        auto reader = open_ok(dir.file("a.db"));
+        if (behind) {
+            REQUIRE(reader->exec("BEGIN"));
+            const std::string before = one(*reader, "SELECT count(*) FROM t");
+            REQUIRE(db->exec("INSERT INTO t VALUES (2)"));
+            const auto start = std::chrono::steady_clock::now();
+            CHECK_FALSE(emptied());
+            CHECK(std::chrono::steady_clock::now() - start < std::chrono::seconds(1));  // the busy timeout is 5 s
+            CHECK(one(*reader, "SELECT count(*) FROM t") == before);
+        } else {
+            REQUIRE(db->exec("INSERT INTO t VALUES (3)"));
+            REQUIRE(reader->exec("BEGIN"));
+            CHECK(one(*reader, "SELECT count(*) FROM t") == "3");
+            CHECK_FALSE(emptied());
+        }
+        CHECK(log_bytes() > 0);
+        REQUIRE(reader->exec("COMMIT"));
+        CHECK(emptied());  // the connection may stay open
+        CHECK(log_bytes() == 0);
+    }
+    CHECK(one(*db, "SELECT count(*) FROM t") == "3");
+
+    // Waiting for other writers is back.
+    CHECK(one(*db, "PRAGMA busy_timeout") == "5000");
+    REQUIRE(db->begin());
+    CHECK(db->checkpoint_truncate().error().code == Errc::conflict);
+    db->rollback();
 }
 
 TEST_CASE("errors say what the caller can do") {

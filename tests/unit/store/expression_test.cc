@@ -148,6 +148,200 @@ TEST_CASE("what could differ between replicas is forbidden") {
     }
 }
 
+// Operands of every place where SQLite makes text of a number; `?` stands for the operand.
+constexpr const char* text_makers[] = {
+    "? || ''",
+    "'' || ?",
+    "path || ? || path",
+    "CAST(? AS TEXT)",
+    "cast ( ? as varchar(10) )",
+    "CAST(? AS BLOB)",
+    "upper(?)",
+    "lower(?)",
+    "substr(?, 1, 3)",
+    "substring(?, 1)",
+    "replace(?, '1', '2')",
+    "replace(path, ?, '')",
+    "replace(path, '', ?)",
+    "length(?)",
+    "instr(?, '.')",
+    "instr(path, ?)",
+    "trim(?)",
+    "ltrim(?, '1')",
+    "rtrim(path, ?)",
+    "hex(?)",
+    "unicode(?)",
+    "? LIKE '1%'",
+    "? NOT LIKE '1%'",
+    "path LIKE ?",
+    "path LIKE '1%' ESCAPE ?",
+    "like(?, path)",
+    "? GLOB '1*'",
+    "\"glob\"(?, path)",
+    "json(?)",
+    "json_valid(?)",
+    "json_extract(?, '$')",
+    "? -> '$'",
+    "doc ->> ?",
+    "path = +?",
+    "path IN ('a', ?)",
+    "path BETWEEN 'a' AND +?",
+    "CASE path WHEN +? THEN 1 END",
+    "(path, 1) = (+?, 1)",
+    "CASE WHEN status > 1 THEN upper(?) END",
+    "-length(?) + 1",
+    "NOT ? LIKE '1'",
+    "path BETWEEN ? || 'a' AND 'b'",
+    "bucket(ts, ? || 'm')",
+};
+
+std::string with_operand(std::string sql, const std::string& operand) {
+    sql.replace(sql.find('?'), 1, operand);
+    return sql;
+}
+
+TEST_CASE("a REAL as text is forbidden") {
+    for (const char* maker : text_makers) {
+        for (const char* operand : {"price",
+                                    "\"PRICE\"",
+                                    "[price]",
+                                    "batch.price",
+                                    "batch.'price'",
+                                    "main.batch.price",
+                                    "1.5",
+                                    ".5",
+                                    "1e3",
+                                    "9223372036854775808",
+                                    "(price)",
+                                    "((price))",
+                                    "(price * 2)",
+                                    "(status + 1.5)",
+                                    "(-price)",
+                                    "(+price)",
+                                    "round(status)",
+                                    "mod(status, 2)",
+                                    "abs(price)",
+                                    "coalesce(price, 0)",
+                                    "ifnull(status, 1.5)",
+                                    "max(status, price)",
+                                    "iif(ok, price, 0)",
+                                    "nullif(price, 0)",
+                                    "likely(price)",
+                                    "weir_time(price)",
+                                    "CASE WHEN ok THEN price ELSE path END",
+                                    "CASE WHEN ok THEN 1 ELSE 1.0 END",
+                                    "CAST(path AS REAL)",
+                                    "CAST(path AS double)",
+                                    "CAST(price AS NUMERIC)",
+                                    "/* a */ price -- b\n"}) {
+            const std::string sql = with_operand(maker, operand);
+            INFO(sql);
+            CHECK(eval(sql) == "forbidden");
+        }
+    }
+    // A precedence that could hide it.
+    for (const char* sql :
+         {"0xe+price || ''", "1 - price || ''", "path || -price", "'a' || price = 'b'", "'a' || price COLLATE NOCASE",
+          "path || 1.5 IS NOT NULL", "path IN (price)", "1 OR path || price", "path BETWEEN 'a' = price || '' AND 'b'",
+          "path = 1.5", "path IS NOT 1.5", "1.5 < path"}) {
+        INFO(sql);
+        CHECK(eval(sql) == "forbidden");
+    }
+    auto refused = Expression::compile(sample_schema(), {"status", "path || price"});
+    REQUIRE_FALSE(refused);
+    CHECK(refused.error().position == 8);
+    CHECK(refused.error().detail.find("column price is REAL, and || would write it as text") == 0);
+    CHECK(refused.error().detail.find("CAST(round(x) AS INTEGER)") != std::string::npos);
+}
+
+TEST_CASE("what never is a REAL becomes text as usual") {
+    for (const char* maker : text_makers) {
+        for (const char* operand : {"path",
+                                    "status",
+                                    "ok",
+                                    "ts",
+                                    "doc",
+                                    "raw",
+                                    "\"odd name\"",
+                                    "1",
+                                    "0x1f",
+                                    "'1.5'",
+                                    "x'31'",
+                                    "NULL",
+                                    "CAST(price AS INTEGER)",
+                                    "CAST(round(price * 100) AS INT)",
+                                    "(price > 1.5)",
+                                    "(price IS NULL)",
+                                    "(price BETWEEN 1.5 AND 2.5)",
+                                    "(price IN (1.5))",
+                                    "(NOT price)",
+                                    "(~ price)",
+                                    "(price & 1)",
+                                    "typeof(price)",
+                                    "sign(price)",
+                                    "CASE WHEN price > 1.5 THEN lower(path) ELSE 'x' END",
+                                    "CASE price WHEN 1.5 THEN path END",
+                                    "iif(price > 1.5, path, 'x')",
+                                    "nullif(path, 1.5)",
+                                    "likelihood(path, 0.5)",
+                                    "bucket(price, '1m')",
+                                    "rfc3339(price)",
+                                    "epoch_ms(1.5)"}) {
+            const std::string sql = with_operand(maker, operand);
+            INFO(sql);
+            CHECK(eval(sql) != "forbidden");
+            CHECK(eval(sql) != "invalid_argument");
+        }
+    }
+    CHECK(eval("CASE WHEN price > 1.5 THEN lower(path) ELSE path || 'x' END") == "'/ax' '/Bx' null");
+    CHECK(eval("path || '/x'") == "'/a/x' '/B/x' null");
+    CHECK(eval("status || ''") == "'200' '404' null");
+    CHECK(eval("CAST(round(price * 100) AS INTEGER) || ' ct'") == "'150 ct' null null");
+    CHECK(eval("price = '1.5'") == "1 null null");  // the text becomes a number, not the other way round
+    CHECK(eval("path < price") == "0 null null");
+    CHECK(eval("substr(path, 2.0)") == "'a' 'B' null");
+}
+
+TEST_CASE("what turns out to be a REAL is NULL where text is wanted") {
+    const record::Schema schema = make_schema({{"doc", ColumnType::json}, {"n", ColumnType::integer}});
+    record::ColumnBatch batch;
+    add_row(schema, batch, {Value::of(std::string_view(R"({"k":1.5})")), Value::of(INT64_MAX)});
+    add_row(schema, batch, {Value::of(std::string_view(R"({"k":15})")), Value::of(std::int64_t{6})});
+    add_row(schema, batch, {Value::of(std::string_view(R"({"k":"1.5"})")), Value::of(std::int64_t{7})});
+    const auto rows = [&](const std::string& sql) {
+        auto expression = Expression::compile(schema, {sql});
+        if (!expression) return expression.error().detail;
+        Evaluated out;
+        REQUIRE(expression.value()->evaluate(batch, {}, out));
+        std::string joined;
+        for (const Value& value : out.values)
+            joined += (joined.empty() ? "" : " ") + show(value);
+        return joined;
+    };
+    CHECK(rows("json_extract(doc, '$.k')") == "1.500000 15 '1.5'");
+    CHECK(rows("doc ->> 'k' || 'x'") == "null '15x' '1.5x'");
+    CHECK(rows("'x' || (doc ->> 'k')") == "null 'x15' 'x1.5'");
+    CHECK(rows("json_extract(doc, '$.k') || 'x' -- comment") == "null '15x' '1.5x'");
+    CHECK(rows("CAST(doc ->> 'k' AS TEXT)") == "null '15' '1.5'");
+    CHECK(rows("upper(doc ->> 'k')") == "null '15' '1.5'");
+    CHECK(rows("length(coalesce(doc ->> 'k', n))") == "null 2 3");
+    CHECK(rows("doc ->> 'k' LIKE '1%'") == "null 1 1");
+    CHECK(rows("doc ->> 'k' NOT LIKE '1%' ESCAPE '\\'") == "null 0 0");
+    CHECK(rows("CASE WHEN doc ->> 'k' > 1 THEN substr(doc ->> 'k', 1, 2) END") == "null '15' '1.'");
+    CHECK(rows("lower(doc) = doc ->> 'k'") == "0 0 0");  // no affinity, so no text is made
+    CHECK(rows("CAST('1.5' AS TEXT) = doc ->> 'k'") == "null 0 1");
+    CHECK(rows("CAST('15' AS TEXT) IN (1, doc ->> 'k')") == "null 1 0");
+    CHECK(rows("CASE CAST('15' AS TEXT) WHEN doc ->> 'k' THEN 'y' ELSE 'n' END") == "'n' 'y' 'n'");
+    CHECK(rows("n + 1 || ''") == "9223372036854775808.000000 7 8");  // || binds tighter than +: of '1'
+    CHECK(rows("(n + 1) || ''") == "null '7' '8'");                  // the first overflows into a REAL
+    CHECK(rows("(n / 2) || ''") == "'4611686018427387903' '3' '3'");
+    CHECK(rows("-n || ''") == "'-9223372036854775807' '-6' '-7'");
+    CHECK(rows("(doc ->> 'k') * 1 = 1.5") == "1 0 1");
+    CHECK(rows("trim(abs(doc ->> 'k'))") == "null '15' null");
+    CHECK(rows("hex(abs(doc ->> 'k'))") == "'' '3135' ''");  // hex(NULL) is ''
+    CHECK(rows("weir_not_real(n)") == "no such function: weir_not_real");
+}
+
 TEST_CASE("what is not one expression is invalid") {
     for (const char* sql : {"",
                             "  -- nothing",
