@@ -25,7 +25,7 @@ struct ServerOptions {
     bool undeclared_streams = true;
     std::string node_id = "n1";
     std::string version;
-    std::size_t body_bytes_in_flight_max = 96u << 20;  // of all requests being received or waiting; above: 503
+    std::size_t body_bytes_in_flight_max = 160u << 20;  // of all requests being received or waiting; above: 503
     std::uint32_t pool_threads = 4;
     std::uint32_t pool_waiting_max = 256;
 };
