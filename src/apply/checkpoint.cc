@@ -52,12 +52,7 @@ std::string StreamRecord::encode() const {
     out.u64(counters.duplicate);
     out.u64(counters.dead_lettered);
     out.u64(counters.refused);
-    out.u32(static_cast<std::uint32_t>(runs.size()));
-    for (const auto& run : runs) {
-        out.i64(run.bucket);
-        out.u64(run.number);
-        out.u64(run.count);
-    }
+    out.bytes(dedup::encode_runs(runs));
     out.u64(next_run);
     out.i64(expired_bucket);
     return bytes;
@@ -80,14 +75,9 @@ Result<StreamRecord> StreamRecord::decode(std::string_view bytes) {
     record.counters.duplicate = in.u64();
     record.counters.dead_lettered = in.u64();
     record.counters.refused = in.u64();
-    const auto runs = in.u32();
-    for (std::uint32_t i = 0; i < runs && in.ok(); i++) {
-        dedup::RunState run;
-        run.bucket = in.i64();
-        run.number = in.u64();
-        run.count = in.u64();
-        record.runs.push_back(run);
-    }
+    const auto runs = in.bytes();
+    if (!in.ok()) return Error{Errc::corrupt, "a stream's record in the checkpoint is cut"};
+    record.runs = TRY(dedup::decode_runs(runs));
     record.next_run = in.u64();
     record.expired_bucket = in.i64();
     if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a stream's record in the checkpoint is malformed"};
@@ -144,10 +134,6 @@ std::string object_key(char kind, ObjectId id) {
     return key;
 }
 
-std::string run_path(const std::string& dir, std::uint64_t number) {
-    return dir + "/run" + std::to_string(number) + ".dd";
-}
-
 namespace {
 
 // Writes the stream's new ids as runs, merges where a bucket has too many, and returns the list as it is now.
@@ -158,9 +144,9 @@ Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& str
     done.runs = std::move(stream.runs);
     done.next_run = stream.record.next_run;
     auto open_run = [&](const dedup::RunState& state) -> Status {
-        auto run = TRY(dedup::Run::open(disk, run_path(stream.dir, state.number), state, true));
+        auto run = TRY(dedup::Run::open(disk, dedup::run_path(stream.dir, state.number), state, true));
         if (run->memory_bytes() > filter_bytes_left) {
-            run = TRY(dedup::Run::open(disk, run_path(stream.dir, state.number), state, false));
+            run = TRY(dedup::Run::open(disk, dedup::run_path(stream.dir, state.number), state, false));
         } else {
             filter_bytes_left -= run->memory_bytes();
         }
@@ -173,7 +159,7 @@ Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& str
         if (!any) TRY(disk.make_dirs(stream.dir));
         any = true;
         dedup::RunState state{fresh.bucket, done.next_run++, fresh.entries.size()};
-        TRY(dedup::write_run(disk, run_path(stream.dir, state.number), std::move(fresh.entries)));
+        TRY(dedup::write_run(disk, dedup::run_path(stream.dir, state.number), std::move(fresh.entries)));
         TRY(open_run(state));
     }
     std::vector<dedup::RunState> states;
@@ -191,7 +177,7 @@ Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& str
             merged.count += (*it)->state().count;
             sources.push_back(*it);
         }
-        TRY(dedup::merge_runs(disk, run_path(stream.dir, merged.number), sources));
+        TRY(dedup::merge_runs(disk, dedup::run_path(stream.dir, merged.number), sources));
         for (const auto& source : sources) {
             filter_bytes_left += source->has_filter() ? source->memory_bytes() : 0;
             replaced.push_back(source->path());

@@ -114,6 +114,4 @@ struct CheckpointDone {
 // Runs the whole act; on the checkpoint thread. An error means that the process must end: durable state is unknown.
 Result<CheckpointDone> run_checkpoint(os::Disk& disk, stream::StateStore& state, CheckpointJob&& job);
 
-std::string run_path(const std::string& dir, std::uint64_t number);
-
 }  // namespace weir::apply

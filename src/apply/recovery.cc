@@ -4,6 +4,7 @@
 #include "apply/tables.h"
 #include "base/check.h"
 #include "base/wire.h"
+#include "dedup/run.h"
 #include "obs/log.h"
 #include "sql/statement.h"
 
@@ -19,6 +20,25 @@ Result<ObjectId> id_of_key(std::string_view key) {
     beu64 packed;
     std::memcpy(&packed, key.data() + 1, sizeof packed);
     return ObjectId::from_packed(packed);
+}
+
+// Every record of one kind, by id.
+template <class Record>
+Result<std::vector<std::pair<ObjectId, Record>>> read_records(stream::StateStore& state, char kind) {
+    std::vector<std::pair<ObjectId, Record>> records;
+    Status status;
+    TRY(state.scan(std::string(1, kind), [&](std::string_view key, std::string_view value) {
+        auto id = id_of_key(key);
+        auto record = Record::decode(value);
+        if (!id || !record) {
+            status = id ? record.error() : id.error();
+            return false;
+        }
+        records.emplace_back(id.value(), std::move(record).value());
+        return true;
+    }));
+    TRY(std::move(status));
+    return records;
 }
 
 Error at(Error error, const std::string& where) {
@@ -43,19 +63,10 @@ Status Applier::recover() {
     }
     TRY(recover_streams());
     TRY(recover_views());
-    Status status;
-    TRY(state_.scan("c", [&](std::string_view key, std::string_view value) {
-        auto id = id_of_key(key);
-        auto record = CatalogRecord::decode(value);
-        if (!id || !record) {
-            status = id ? record.error() : id.error();
-            return false;
-        }
-        names_[folded(record.value().name)] = id.value();
-        catalog_[id.value()] = std::move(record).value();
-        return true;
-    }));
-    TRY(std::move(status));
+    for (auto& [id, record] : TRY(read_records<CatalogRecord>(state_, 'c'))) {
+        names_[folded(record.name)] = id;
+        catalog_[id] = std::move(record);
+    }
     TRY(open_database());
     TRY(check_parts_agree());
     return remove_unlisted_files();
@@ -89,19 +100,7 @@ Status Applier::check_parts_agree() const {
 }
 
 Status Applier::recover_streams() {
-    std::vector<std::pair<ObjectId, StreamRecord>> records;
-    Status status;
-    TRY(state_.scan("s", [&](std::string_view key, std::string_view value) {
-        auto id = id_of_key(key);
-        auto record = StreamRecord::decode(value);
-        if (!id || !record) {
-            status = id ? record.error() : id.error();
-            return false;
-        }
-        records.emplace_back(id.value(), std::move(record).value());
-        return true;
-    }));
-    TRY(std::move(status));
+    auto records = TRY(read_records<StreamRecord>(state_, 's'));
     // Newest runs get their filters first; what does not fit costs a page read a look-up.
     std::size_t filter_bytes_left = options_.dedup_memory / 2;
     for (auto& [id, record] : records) {
@@ -143,36 +142,18 @@ Status Applier::recover_streams() {
         if (!journal) return at(journal.error(), "journal of stream " + record.name);
         stream->journal = std::move(journal).value();
 
-        std::sort(record.runs.begin(), record.runs.end(),
-                  [](const auto& a, const auto& b) { return a.number > b.number; });
-        for (const auto& run_state : record.runs) {
-            const auto path = run_path(stream->dir + "/dedup", run_state.number);
-            auto run = dedup::Run::open(disk_, path, run_state, true);
-            if (run && run.value()->memory_bytes() > filter_bytes_left)
-                run = dedup::Run::open(disk_, path, run_state, false);
-            if (!run) return at(run.error(), "dedup index of stream " + record.name);
-            filter_bytes_left -= std::min(filter_bytes_left, run.value()->memory_bytes());
-            stream->runs.push_back(std::move(run).value());
-        }
+        auto runs = dedup::open_runs(disk_, stream->dir + "/dedup", record.runs, {}, filter_bytes_left);
+        if (!runs) return at(runs.error(), "dedup index of stream " + record.name);
+        stream->runs = std::move(runs).value();
+        for (const auto& run : stream->runs)
+            filter_bytes_left -= std::min(filter_bytes_left, run->memory_bytes());
         streams_[id] = std::move(stream);
     }
     return {};
 }
 
 Status Applier::recover_views() {
-    std::vector<std::pair<ObjectId, ViewRecord>> records;
-    Status status;
-    TRY(state_.scan("v", [&](std::string_view key, std::string_view value) {
-        auto id = id_of_key(key);
-        auto record = ViewRecord::decode(value);
-        if (!id || !record) {
-            status = id ? record.error() : id.error();
-            return false;
-        }
-        records.emplace_back(id.value(), std::move(record).value());
-        return true;
-    }));
-    TRY(std::move(status));
+    auto records = TRY(read_records<ViewRecord>(state_, 'v'));
     for (auto& [id, record] : records) {
         const auto stream = streams_.find(record.stream);
         if (stream == streams_.end())
@@ -216,16 +197,11 @@ Status Applier::remove_unlisted_files() {
         if (ours && !known.contains(name)) TRY(disk_.remove_tree(options_.dir + "/streams/" + name));
     }
     for (const auto& [id, stream] : streams_) {
-        const std::string dir = stream->dir + "/dedup";
-        const auto names = disk_.list(dir);
-        if (!names) continue;  // no run yet
-        std::set<std::string> listed;
+        if (stream->def->schema.dedup_key.empty()) continue;
+        std::vector<dedup::RunState> listed;
         for (const auto& run : stream->runs)
-            listed.insert(run->path());
-        for (const auto& name : names.value()) {
-            const std::string path = dir + "/" + name;
-            if (name.starts_with("run") && name.ends_with(".dd") && !listed.contains(path)) TRY(disk_.remove(path));
-        }
+            listed.push_back(run->state());
+        TRY(dedup::remove_unlisted_runs(disk_, stream->dir + "/dedup", listed));
     }
     return {};
 }

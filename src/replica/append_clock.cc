@@ -14,7 +14,7 @@ void AppendClock::begin(std::int64_t last_append_ms) {
     const std::int64_t wall_ms = clock_.wall_ms();
     started_after_gap_ = last_append_ms != INT64_MIN && wall_ms - last_append_ms > gap_ms;
     alert_ = started_after_gap_;
-    // A wall clock behind the log stands still at the log's time; now_ms() then waits for the wall, or slews.
+    // A wall clock behind the log's last append is waited for by running slower than it.
     last_ms_ = std::max(last_append_ms, wall_ms);
     value_us_ = last_ms_ * 1000;
     offset_us_ = value_us_ - seen_mono_us_;

@@ -10,6 +10,7 @@
 #include "log/wal.h"
 #include "replica/admission.h"
 
+#include <atomic>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -67,7 +68,7 @@ class RaftLoop {
         std::uint64_t incarnation = 1;  // of a shard that is made now
         std::uint64_t seed = 1;
     };
-    // `recovered`: what the write-ahead log holds of this shard. `bootstrap`: true on the very first start.
+    // `recovered`: what the write-ahead log holds of this shard.
     // Errors: corrupt (a hole in the log, an unreadable membership).
     static Result<std::unique_ptr<RaftLoop>> start(Options options, Clock& clock, os::Disk& disk,
                                                    const std::string& wal_dir, const log::RecoveredShard& recovered,

@@ -14,7 +14,7 @@
 
 namespace weir::replica {
 
-// A control section of an entry (replica/entry.h): definitions, drops, retention.
+// A control section of an entry (log/entry.h): definitions, drops, retention.
 struct Control {
     std::string section;  // encoded
     // The entry's index and how applying it ended, after its effects are visible to reads. On an apply thread.

@@ -7,6 +7,7 @@
 #include "os/sim_disk.h"
 #include "record/batch.h"
 #include "record/json.h"
+#include "support/entry_buffer.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -61,23 +62,8 @@ struct Bench {
         applier = std::move(opened).value();
     }
     Status apply_bytes(std::uint64_t index, const std::string& bytes, bool with_answer) {
-        auto decoded = log::decode_entry(bytes);
-        REQUIRE(decoded.has_value());
-        auto buffer = std::make_shared<log::EntryBuffer>();
-        buffer->append_time_ms = decoded.value().append_time_ms;
-        for (const auto& section : decoded.value().sections) {
-            log::EntryBuffer::Part part;
-            part.head = static_cast<std::uint32_t>(buffer->owned.size());
-            if (const auto* batch = std::get_if<log::BatchSection>(&section)) {
-                part.is_batch = true;
-                buffer->owned.push_back(log::encode_batch_head(*batch));
-                part.batch = static_cast<std::uint32_t>(buffer->owned.size());
-                buffer->owned.emplace_back(batch->batch);
-            } else {
-                buffer->owned.push_back(log::encode_section(section));
-            }
-            buffer->parts.push_back(std::move(part));
-        }
+        auto buffer = test::buffer_of(bytes);
+        REQUIRE(buffer != nullptr);
         log::Committed entry;
         entry.index = LogIndex(index);
         entry.term = Term(1);
