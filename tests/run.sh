@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, from a machine that has only git and bash. Ends with 'N passed, N failed'.
 #
-#   tests/run.sh [--quick]     --quick: one build (release), no sanitizers, no fuzzing
+#   tests/run.sh [--quick]     --quick: one build (release), no sanitizers, no fuzzing, no clang-tidy
 #
 # What is absent is SKIPPED and says why; it never counts as passed.
 set -uo pipefail
@@ -15,8 +15,6 @@ for argument in "$@"; do
   esac
 done
 
-packaging/install-deps.sh --tests || { echo "0 passed, 1 failed"; exit 1; }
-
 passed=0
 failed=0
 skipped=0
@@ -24,7 +22,18 @@ started=$SECONDS
 logs=$(mktemp -d)
 trap 'rm -rf "$logs"' EXIT
 
-say() { printf '\n=== [%4d s] %s\n' $((SECONDS - started)) "$*"; }
+parts=()  # how long each took, for the end
+part=
+end_part() {
+  [ -z "$part" ] || parts+=("$(printf '%6d s  %s' $((SECONDS - part_started)) "$part")")
+  part=
+}
+say() {
+  end_part
+  part=$*
+  part_started=$SECONDS
+  printf '\n=== [%4d s] %s\n' $((SECONDS - started)) "$*"
+}
 fail() { failed=$((failed + 1)); echo "FAILED: $*"; }
 
 build() { # preset targets...
@@ -77,6 +86,8 @@ script() { # name command...
   if [ "$code" != 0 ] && [ "$3" = 0 ]; then fail "$name ended with $code"; fi
 }
 
+say "install what is missing"
+packaging/install-deps.sh --tests || { echo "0 passed, 1 failed"; exit 1; }
 script "tidy" python3 tests/tidy/tidy.py
 
 if [ "$quick" = 1 ]; then
@@ -84,12 +95,17 @@ if [ "$quick" = 1 ]; then
 else
   build asan all && ctest_run asan
   build release weir
-  build tsan os_test cluster_test && ctest_run tsan -R '^(os_test|cluster_test)$'
+  # Where threads meet; the other rooms have none of their own.
+  threads=(os_test obs_test query_test cluster_test http_test)
+  build tsan "${threads[@]}" && ctest_run tsan -R "^($(IFS='|'; echo "${threads[*]}"))\$"
   build fuzz fuzz_all && script "fuzz" python3 tests/fuzz/run.py build/fuzz --seconds 6
+  script "clang-tidy" python3 tests/tidy/clang_tidy.py --build build/fuzz
 fi
 [ -x build/release/weir ] && script "system tests" python3 tests/system/run.py build/release/weir
 
-say "done"
+end_part
+printf '\n=== [%4d s] done\n' $((SECONDS - started))
+printf '%s\n' "${parts[@]}"
 [ "$skipped" = 0 ] || echo "$skipped skipped: the reasons are above"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

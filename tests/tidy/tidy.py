@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """Style as a test: what a tool can check of src/STYLE.md and of the house. Prints each breach with its place."""
+import ast
 import os
 import re
 import subprocess
@@ -22,6 +23,8 @@ THIRD_PARTY = {
     r"prometheus/.*": {"obs"},
     r"spdlog/.*": {"obs"},
     r"CLI/.*": {"node"},
+    r"toml\+\+/.*": {"node"},
+    r"openssl/.*": {"os"},
     r"raft\.h": {"consensus"},
 }
 
@@ -131,6 +134,8 @@ def check_files(cmake):
                     fail(f"{shown}:{number}", f"{len(line)} columns")
                 if re.search(r"/(work|farm)/", line):
                     fail(f"{shown}:{number}", "a path of some machine")
+                if re.search(r"NOLINT(?!END)", line) and not re.search(r"NOLINT\w*(\([\w.,-]+\))?: \w", line):
+                    fail(f"{shown}:{number}", "a NOLINT without its reason: 'NOLINT(check): why'")
                 include = re.match(r'#include [<"]([^>"]+)[>"]', line)
                 if not include:
                     continue
@@ -190,6 +195,54 @@ def check_tests_mirror(cmake):
                     fail(f"{shown}:{number}", "asserts nothing, or sleeps")
 
 
+def rule_tests():
+    """(file:line, folder of tests/, full name, tags or None) of every test whose name begins with 'rule:'."""
+    found = []
+    literal = r'"(?:[^"\\\n]|\\.)*"'
+    for where, _, names in os.walk(os.path.join(ROOT, "tests")):
+        folder = os.path.relpath(where, os.path.join(ROOT, "tests"))
+        for name in sorted(names):
+            path = os.path.join(where, name)
+            shown = os.path.relpath(path, ROOT)
+            if name.endswith(".cc"):
+                text = read(path)
+                for match in re.finditer(rf"\bTEST_CASE\(\s*({literal}(?:\s*{literal})*)\s*(?:,\s*({literal})\s*)?\)", text):
+                    title = "".join(part[1:-1] for part in re.findall(literal, match.group(1)))
+                    line = text.count("\n", 0, match.start()) + 1
+                    found.append((f"{shown}:{line}", folder, title, match.group(2) or ""))
+            elif name.endswith(".py"):
+                for node in ast.walk(ast.parse(read(path))):
+                    if isinstance(node, ast.FunctionDef):
+                        title = (ast.get_docstring(node) or "").split("\n")[0]
+                        found.append((f"{shown}:{node.lineno}", folder, title, None))
+    return [test for test in found if re.match(r"rule\s*:", test[2], re.I)]
+
+
+def check_rules():
+    """src/README.md's table of rules and the tests named after them name the same rules, in the same folders."""
+    section = re.search(r"^## Rules and their tests\n(.*?)(?=^## |\Z)", read(os.path.join(SRC, "README.md")), re.M | re.S)
+    rows = re.findall(r"^\| *([^|`]+?) *\|[^|]*\|([^|]*)\|$", section.group(1), re.M)[1:] if section else []
+    table = {name: set(re.findall(r"`([\w/]+)`", folders)) for name, folders in rows if not name.startswith("---")}
+    if not table:
+        fail("src/README.md", "has no table 'Rules and their tests'")
+    shown = {name: set() for name in table}
+    for place, folder, title, tags in rule_tests():
+        match = re.match(r"rule: ([^:]+): \S", title)
+        if not match:
+            fail(place, f"'{title}' is not of the form 'rule: NAME: what is shown'")
+        elif match.group(1) not in table:
+            fail(place, f"names a rule that src/README.md does not list: '{match.group(1)}'")
+        else:
+            shown[match.group(1)].add(folder)
+        if tags is not None and "[rule]" not in tags:
+            fail(place, "a rule's test without the tag [rule]")
+    for name, folders in table.items():
+        if not shown[name]:
+            fail("src/README.md", f"rule '{name}' has no test")
+        elif shown[name] != folders:
+            fail("src/README.md", f"rule '{name}': its tests are in {', '.join(f'`{f}`' for f in sorted(shown[name]))}")
+
+
 def check_top_level():
     allowed = {"CMakeLists.txt", "CMakePresets.json", "src", "web-ui", "packaging", "config", "systemd", "tests", "examples",
                "LICENSE", "README.md", "CHANGELOG.md"}
@@ -222,7 +275,7 @@ def main():
     skipped = 0
     cmake = cmake_rooms()
     for check in (lambda: check_sources(cmake), lambda: check_files(cmake), lambda: check_map(cmake),
-                  lambda: check_tests_mirror(cmake), check_top_level, check_format):
+                  lambda: check_tests_mirror(cmake), check_rules, check_top_level, check_format):
         before = len(failures)
         skipped += check() or 0
         checks += 1
