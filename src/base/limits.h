@@ -50,13 +50,19 @@ constexpr std::int64_t sql_rows_default = 10'000;
 constexpr std::size_t connections_max = 12'000;     // above: accept and close
 constexpr std::size_t header_bytes_max = 64 * kib;  // above: 431
 
+// Time
+constexpr std::int64_t append_gap_ms = 30LL * 86'400'000;  // longer without an append: is it the clock? expiry waits
+
 // Disk
 constexpr std::uint64_t disk_reserve_bytes = 96 * mib;  // less free: 503 disk_full until there is more
 constexpr std::uint64_t apply_lag_bytes_default = gib;  // further behind: proposals wait
 constexpr std::uint64_t wal_bytes_default = gib;        // more log in use: the shard that pins it is checkpointed
 
 // Views
-constexpr std::uint64_t open_groups_max = 10'000'000;  // above: the view stops and says so
+constexpr std::uint64_t open_groups_max = 10'000'000;       // above: the view stops and says so
+constexpr std::uint64_t distinct_values_max = 10'000'000;   // of count(DISTINCT) in one view; the same
+constexpr std::uint64_t view_state_bytes_max = 4ull * gib;  // groups and values of one view, on disk; the same
+constexpr std::uint64_t view_cache_bytes = 64 * mib;        // of them in memory; the rest is read back
 
 // Memory
 constexpr std::size_t memory_default = 512 * mib;

@@ -16,7 +16,7 @@ class WireInt {
   public:
     constexpr WireInt() = default;
     WireInt(T value) { store(value); }  // NOLINT: reads and writes like a plain integer
-    operator T() const {                // NOLINT
+    operator T() const {                // NOLINT: likewise
         std::make_unsigned_t<T> raw;
         std::memcpy(&raw, bytes_, sizeof raw);
         return static_cast<T>(order == std::endian::native ? raw : swap(raw));

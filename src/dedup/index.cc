@@ -135,6 +135,21 @@ std::int64_t bucket_of(std::int64_t append_ms, std::int64_t within_ms) {
     return append_ms / width - (append_ms % width < 0 ? 1 : 0);
 }
 
+RunMemory run_memory(std::size_t dedup_memory) {
+    return {dedup_memory / 16 * 7, dedup_memory / 16 * 6};
+}
+
+std::size_t run_memory_level(std::size_t bytes, std::vector<std::size_t> wants) {
+    std::ranges::sort(wants);
+    std::size_t left = bytes;
+    for (std::size_t i = 0; i < wants.size(); i++) {
+        const std::size_t level = left / (wants.size() - i);
+        if (wants[i] > level) return level;
+        left -= wants[i];
+    }
+    return bytes;
+}
+
 struct Index::State {
     struct BucketMark {
         std::int64_t bucket;
@@ -196,14 +211,14 @@ void Index::State::sweep_table() {
 
 // Fences stay whatever they cost: without them a look-up reads pages at random.
 void Index::State::fit_filters() {
-    std::size_t left = memory_budget;
+    std::vector<RunState> states;
+    states.reserve(runs.size());
     for (const RunSlot& slot : runs)
-        left -= std::min(left, fences_bytes(slot.run->state().count));
-    for (RunSlot& slot : runs) {
-        const std::size_t bytes = filter_bytes(slot.run->state().count);
-        if (slot.run->has_filter() && bytes > left) slot.run->drop_filter();
-        if (slot.run->has_filter()) left -= bytes;
-        slot.filter = slot.run->filter();
+        states.push_back(slot.run->state());
+    const std::vector<bool> keeps = filters_within(states, memory_budget);
+    for (std::size_t i = 0; i < runs.size(); i++) {
+        if (!keeps[i] && runs[i].run->has_filter()) runs[i].run->drop_filter();
+        runs[i].filter = runs[i].run->filter();
     }
 }
 
@@ -361,6 +376,13 @@ std::size_t Index::memory_bytes() const {
     }
     for (const RunSlot& slot : state_->runs)
         bytes += slot.run->memory_bytes();
+    return bytes;
+}
+
+std::size_t Index::wanted_bytes() const {
+    std::size_t bytes = 0;
+    for (const RunSlot& slot : state_->runs)
+        bytes += fences_bytes(slot.run->state().count) + filter_bytes(slot.run->state().count);
     return bytes;
 }
 

@@ -22,6 +22,17 @@ namespace weir::dedup {
 std::int64_t bucket_width_ms(std::int64_t within_ms);
 std::int64_t bucket_of(std::int64_t append_ms, std::int64_t within_ms);
 
+// How `dedup_memory` is divided: half of it is for the tables, within which admission and the checkpoints keep them;
+// the rest, less a little to spare, for the fences and filters of all streams' runs together.
+struct RunMemory {
+    std::size_t bytes_max;   // at any moment: no filter is loaded beyond it
+    std::size_t kept_bytes;  // what the indexes keep: less, so that a checkpoint's new runs find room
+};
+RunMemory run_memory(std::size_t dedup_memory);
+// What each stream's runs may take of `bytes` together when they want `wants` (fences and filters of all of them): the
+// highest level at which all fit, so that who wants little leaves the rest to the others. `bytes` where all have all.
+std::size_t run_memory_level(std::size_t bytes, std::vector<std::size_t> wants);
+
 class Index {
   public:
     struct Found {
@@ -62,11 +73,13 @@ class Index {
     // later adopt() does not bring them back.
     void expire_through(std::int64_t bucket);
 
-    // What fences and filters may take together. Beyond it filters are dropped, oldest first, at once and in adopt();
-    // fences stay. (open_runs() with the same budget does not even load them.) Default: no bound.
+    // What fences and filters may take together. The newest runs' filters have it: others are dropped, at once and in
+    // adopt(), also where a newer run has none yet (load_filters() gives it one at the next checkpoint); fences stay.
+    // (open_runs() with the same budget does not even load them.) Default: no bound.
     void set_memory_budget(std::size_t bytes);
 
     std::size_t memory_bytes() const;   // tables, fences and filters
+    std::size_t wanted_bytes() const;   // of fences and filters, had every run its filter
     std::uint64_t table_count() const;  // ids newer than the runs; a few in flight too low while tables are being swept
     std::size_t run_count() const;
 

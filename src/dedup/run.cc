@@ -419,23 +419,13 @@ class RunCursor {
     record::Fingerprint last_;
 };
 
-// Which of `runs` may keep their filter: newest first, as far as the memory reaches after all fences.
-std::vector<bool> filters_within(const std::vector<RunState>& runs, std::size_t memory_bytes) {
-    for (const RunState& run : runs)
-        memory_bytes -= std::min(memory_bytes, fences_bytes(run.count));
+std::vector<std::size_t> newest_first(const std::vector<RunState>& runs) {
     std::vector<std::size_t> order(runs.size());
     std::iota(order.begin(), order.end(), 0);
     std::ranges::sort(order, [&](std::size_t a, std::size_t b) {
         return std::pair(runs[a].bucket, runs[a].number) > std::pair(runs[b].bucket, runs[b].number);
     });
-    std::vector<bool> keeps(runs.size());
-    for (std::size_t i : order) {
-        const std::size_t bytes = filter_bytes(runs[i].count);
-        if (bytes > memory_bytes) continue;
-        memory_bytes -= bytes;
-        keeps[i] = true;
-    }
-    return keeps;
+    return order;
 }
 
 // What plan_merges() does within one bucket.
@@ -478,6 +468,7 @@ Status write_run(os::Disk& disk, const std::string& path, std::vector<RunEntry>&
 
 Status merge_runs(os::Disk& disk, const std::string& path, const std::vector<std::shared_ptr<const Run>>& runs) {
     std::vector<const Run*> by_number;
+    by_number.reserve(runs.size());
     for (const auto& run : runs)
         by_number.push_back(run.get());
     std::ranges::sort(by_number, {}, [](const Run* run) { return run->state().number; });
@@ -524,7 +515,38 @@ std::size_t fences_bytes(std::uint64_t count) {
     return static_cast<std::size_t>(Layout(count).pages * 8);
 }
 std::size_t filter_bytes(std::uint64_t count) {
-    return static_cast<std::size_t>(Layout(count).lines * 64);
+    return detail::HugeArray<std::uint64_t>::memory_bytes(static_cast<std::size_t>(Layout(count).lines * 8));
+}
+
+std::vector<bool> filters_within(const std::vector<RunState>& runs, std::size_t memory_bytes) {
+    for (const RunState& run : runs)
+        memory_bytes -= std::min(memory_bytes, fences_bytes(run.count));
+    std::vector<bool> keeps(runs.size());
+    for (const std::size_t i : newest_first(runs)) {
+        const std::size_t bytes = filter_bytes(runs[i].count);
+        if (bytes > memory_bytes) continue;
+        memory_bytes -= bytes;
+        keeps[i] = true;
+    }
+    return keeps;
+}
+
+Status load_filters(os::Disk& disk, std::vector<std::shared_ptr<const Run>>& runs, std::size_t kept_bytes,
+                    std::size_t bytes_max, std::size_t& held_bytes) {
+    std::vector<RunState> states;
+    states.reserve(runs.size());
+    for (const auto& run : runs)
+        states.push_back(run->state());
+    const std::vector<bool> keeps = filters_within(states, kept_bytes);
+    for (const std::size_t i : newest_first(states)) {
+        if (!keeps[i] || runs[i]->has_filter()) continue;
+        // The run that is open now lives on beside the new one until nobody looks up in it any more.
+        const std::size_t bytes = fences_bytes(states[i].count) + filter_bytes(states[i].count);
+        if (held_bytes + bytes > bytes_max) return {};
+        runs[i] = TRY(Run::open(disk, runs[i]->path(), states[i], true));
+        held_bytes += bytes;
+    }
+    return {};
 }
 
 Result<std::vector<std::shared_ptr<const Run>>> open_runs(os::Disk& disk, const std::string& dir,

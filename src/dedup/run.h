@@ -120,9 +120,16 @@ std::vector<std::vector<RunState>> plan_merges(const std::vector<RunState>& runs
 
 std::string run_name(std::uint64_t number);  // "run17.dd"
 std::string run_path(const std::string& dir, std::uint64_t number);
-// Memory of a run with `count` ids: fences, and the filter.
+// Memory of a run with `count` ids: fences, and the filter (with what its pages round up to).
 std::size_t fences_bytes(std::uint64_t count);
 std::size_t filter_bytes(std::uint64_t count);
+// Which of `runs` have their filters in `memory_bytes`: newest first, as far as it reaches after all fences.
+std::vector<bool> filters_within(const std::vector<RunState>& runs, std::size_t memory_bytes);
+// Opens anew, with its filter, each of `runs` that has none and belongs to those within `kept_bytes`, newest first, as
+// far as `held_bytes` (all that is in memory now, and grows by what is loaded) stays within `bytes_max`. Errors as
+// Run::open().
+Status load_filters(os::Disk& disk, std::vector<std::shared_ptr<const Run>>& runs, std::size_t kept_bytes,
+                    std::size_t bytes_max, std::size_t& held_bytes);
 // Opens the runs that a checkpoint lists, in its order: fences of all of them, filters newest first as far as
 // `memory_bytes` reaches. Objects of `present` are taken over where they are as wanted. Errors: corrupt (a file that is
 // listed is missing or damaged), io.

@@ -25,6 +25,9 @@ enum class SectionType : std::uint8_t {
     drop_stream = 7,
     drop_view = 8,
     retain = 9,
+    tick = 10,
+    flush = 11,
+    view_live = 12,
 };
 
 SectionType type_of(const Section& section) {
@@ -38,6 +41,9 @@ SectionType type_of(const Section& section) {
         SectionType operator()(const DropStream&) const { return SectionType::drop_stream; }
         SectionType operator()(const DropView&) const { return SectionType::drop_view; }
         SectionType operator()(const Retain&) const { return SectionType::retain; }
+        SectionType operator()(const Tick&) const { return SectionType::tick; }
+        SectionType operator()(const Flush&) const { return SectionType::flush; }
+        SectionType operator()(const ViewLive&) const { return SectionType::view_live; }
     };
     return std::visit(Visitor{}, section);
 }
@@ -85,6 +91,9 @@ void write_body(WireWriter& out, const Section& section) {
             out.i64(s.bytes_kept);
             out.i64(s.dedup_bucket);
         }
+        void operator()(const Tick& s) const { out.u64(s.stream.packed()); }
+        void operator()(const Flush& s) const { out.u64(s.view.packed()); }
+        void operator()(const ViewLive& s) const { out.u64(s.view.packed()); }
     };
     std::visit(Visitor{out}, section);
 }
@@ -175,6 +184,12 @@ Result<Section> read_body(SectionType type, std::string_view body) {
             s.dedup_bucket = in.i64();
             return whole(s);
         }
+        case SectionType::tick:
+            return whole(Tick{ObjectId::from_packed(in.u64())});
+        case SectionType::flush:
+            return whole(Flush{ObjectId::from_packed(in.u64())});
+        case SectionType::view_live:
+            return whole(ViewLive{ObjectId::from_packed(in.u64())});
     }
     return Error{Errc::corrupt, "an entry has a section of unknown type " + std::to_string(static_cast<int>(type)) +
                                     ": it was written by a newer version"};

@@ -13,6 +13,9 @@
 //   drop stream, drop view: id u64
 //   retain:   stream u64 | segments whose appends are all before, i64 | bytes to keep i64 (-1: any) | dedup buckets
 //   through, i64
+//   tick:          stream u64     its quiet partitions' watermarks move with the entry's append time
+//   flush:         view u64       its watermarks move to the highest event time seen minus DELAY
+//   view live:     view u64       a view that was being built is read from here on
 //
 // All little-endian. A section of an unknown type makes the entry unreadable: replicas must not guess.
 // A fingerprint without a key (lo = 0) stands for a record that has no dedup identity.
@@ -30,6 +33,16 @@
 #include <vector>
 
 namespace weir::log {
+
+// The stream `shard:0`, which no entry defines: the answers to requests with an Idempotency-Key, one record each, with
+// the key's fingerprint beside it. To the log it is a stream like others.
+constexpr ObjectId answers_stream(ShardId shard) {
+    return {shard, LogIndex(0)};
+}
+// Keys are known for a day; answers stay for longer than the bucket of the last of them, so that a key that is found
+// has its answer.
+constexpr std::int64_t answers_within_ms = 24 * 3'600'000;
+constexpr std::int64_t answers_retain_ms = 30 * 3'600'000;
 
 struct BatchSection {
     ObjectId stream;
@@ -80,8 +93,18 @@ struct Retain {
     std::int64_t dedup_bucket = INT64_MIN;  // this bucket and older ones are forgotten
 };
 
+struct Tick {
+    ObjectId stream;
+};
+struct Flush {
+    ObjectId view;
+};
+struct ViewLive {
+    ObjectId view;
+};
+
 using Section = std::variant<BatchSection, CountsSection, CatalogPut, CatalogDrop, DefineStream, DefineView, DropStream,
-                             DropView, Retain>;
+                             DropView, Retain, Tick, Flush, ViewLive>;
 
 struct Entry {
     std::int64_t append_time_ms = 0;

@@ -39,7 +39,7 @@ void encode_record(const JournalRecord& record, std::string& out) {
     w.u64(record.index.value);
     w.i64(record.append_time_ms);
     w.u32(record.definition_version);
-    w.u8(record.kind);
+    w.u8(static_cast<std::uint8_t>(record.kind));
     w.u32(static_cast<std::uint32_t>(record.batches.size()));
     for (const JournalBatch& batch : record.batches) {
         w.i32(batch.partition);
@@ -200,11 +200,24 @@ std::vector<std::string> FileJournal::forget_first(std::size_t count) {
 
 class FileJournalReader final : public JournalReader {
   public:
-    FileJournalReader(os::Disk& disk, std::string dir, const JournalState& bound, LogIndex from)
+    FileJournalReader(os::Disk& disk, std::string dir, const JournalState& bound, LogIndex from, JournalPlace place)
         : disk_(disk), dir_(std::move(dir)), files_(bound.files), from_(from) {
+        const auto known = std::ranges::find(files_, place.file, &JournalFileState::first_index);
+        if (known != files_.end() && place.position <= known->bytes) {
+            files_.erase(files_.begin(), known);
+            first_position_ = place.position;
+            return;
+        }
         // The last file that begins at or below `from`: indexes within a file ascend.
         auto first = std::ranges::upper_bound(files_, from_, {}, &JournalFileState::first_index);
         if (first != files_.begin()) files_.erase(files_.begin(), first - 1);
+    }
+
+    JournalPlace place() const override {
+        if (file_) return {files_[at_file_].first_index, position_ + at_};
+        if (at_file_ < files_.size()) return {files_[at_file_].first_index, first_position_};
+        if (files_.empty()) return {};
+        return {files_.back().first_index, files_.back().bytes};
     }
 
     Result<std::optional<JournalRecord>> next() override {
@@ -224,6 +237,7 @@ class FileJournalReader final : public JournalReader {
     std::vector<JournalFileState> files_;
     const LogIndex from_;
     std::size_t at_file_ = 0;
+    std::uint64_t first_position_ = 0;  // where reading begins in the next file that is opened
 
     std::string path_;
     std::unique_ptr<os::File> file_;
@@ -245,7 +259,7 @@ Status FileJournalReader::open_file() {
     if (bytes < files_[at_file_].bytes)
         return corrupt_at(path_, bytes,
                           "the file ends here, expected " + std::to_string(files_[at_file_].bytes) + " bytes");
-    position_ = 0;
+    position_ = std::exchange(first_position_, 0);
     have_ = at_ = 0;
     return {};
 }
@@ -276,10 +290,13 @@ Result<JournalRecord> FileJournalReader::decode(std::string_view body, std::uint
     record.index = LogIndex(r.u64());
     record.append_time_ms = r.i64();
     record.definition_version = r.u32();
-    record.kind = r.u8();
+    const std::uint8_t kind = r.u8();
     const std::uint32_t count = r.u32();
     if (!r.ok() || r.left() != std::size_t{count} * record_batch_bytes)
         return corrupt_at(path_, position, "a record's length and batch count disagree");
+    if (kind > static_cast<std::uint8_t>(JournalKind::flush))
+        return corrupt_at(path_, position, "a record of unknown kind " + std::to_string(kind));
+    record.kind = static_cast<JournalKind>(kind);
     record.batches.resize(count);
     for (JournalBatch& batch : record.batches) {
         batch.partition = r.i32();
@@ -376,8 +393,9 @@ Result<std::unique_ptr<Journal>> Journal::open(os::Disk& disk, std::string dir, 
 }
 
 Result<std::unique_ptr<JournalReader>> JournalReader::open(os::Disk& disk, std::string dir, const JournalState& bound,
-                                                           LogIndex from) {
-    return std::unique_ptr<JournalReader>(std::make_unique<FileJournalReader>(disk, std::move(dir), bound, from));
+                                                           LogIndex from, JournalPlace place) {
+    return std::unique_ptr<JournalReader>(
+        std::make_unique<FileJournalReader>(disk, std::move(dir), bound, from, place));
 }
 
 }  // namespace weir::log

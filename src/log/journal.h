@@ -2,7 +2,9 @@
 //
 //   <dir>/<first index, 20 digits>.jnl
 //   record: length u32 | crc u32 | index u64 | append_time i64 | definition_version u32 | kind u8 | batch count u32 |
-//           {partition i32 | count u32 | base_offset i64}...        kind: 0 data, 1 tick, 2 flush
+//           {partition i32 | count u32 | base_offset i64}...
+//   kind: 0 data; 1 tick (no batches); 2 flush of a view: one "batch" of partition journal_view_mark and count 0, whose
+//   base_offset is the view's ObjectId::packed()
 //   little-endian; length counts what follows the crc, and the crc (CRC-32C) covers it.
 // Indexes ascend; the records of one index (a data entry that is also a tick, say) are neighbours in one file.
 // Same rules of checkpoint, cut and ownership as log/partition.h.
@@ -20,6 +22,10 @@
 
 namespace weir::log {
 
+enum class JournalKind : std::uint8_t { data = 0, tick = 1, flush = 2 };
+// In the place of a partition: readers of partitions pass it by, as it is none.
+constexpr PartitionNo journal_view_mark = INT32_MIN;
+
 struct JournalBatch {
     PartitionNo partition = 0;
     std::uint32_t count = 0;
@@ -30,7 +36,7 @@ struct JournalRecord {
     LogIndex index;
     std::int64_t append_time_ms = 0;
     std::uint32_t definition_version = 0;
-    std::uint8_t kind = 0;
+    JournalKind kind = JournalKind::data;
     std::vector<JournalBatch> batches;
 };
 
@@ -79,13 +85,22 @@ class Journal {
     virtual std::vector<std::string> advance_before(std::int64_t append_ms) = 0;
 };
 
+// Where a reader stands, so that a later one goes on there without a search through the file. No promise: where the
+// file has gone meanwhile the later one searches.
+struct JournalPlace {
+    LogIndex file;  // its first index; 0: no place
+    std::uint64_t position = 0;
+};
+
 // Reads records from the first with index >= `from`, up to the journal's state (bound by files and bytes). Where
 // retention took the front, that is the first record left: a journal may begin later than what the partitions hold.
 class JournalReader {
   public:
+    // `place` is the place() of a reader of this journal whose records before it were all of an index below `from`.
     static Result<std::unique_ptr<JournalReader>> open(os::Disk& disk, std::string dir, const JournalState& bound,
-                                                       LogIndex from);
+                                                       LogIndex from, JournalPlace place = {});
     virtual ~JournalReader() = default;
+    virtual JournalPlace place() const = 0;  // of the record that next() will give
     // nullopt at the end. Errors: corrupt (file, position), io, not_found (a file was unlinked: the read was too slow);
     // after one of them the reader is at its end.
     virtual Result<std::optional<JournalRecord>> next() = 0;

@@ -52,9 +52,25 @@ struct Metrics::State {
         prometheus::MetricType type = prometheus::MetricType::Untyped;
         std::function<std::vector<Sample>()> read;
     };
+    // One handle's series, for read(): the registry only hands out copies of everything.
+    struct Series {
+        Labels labels;
+        prometheus::Counter* counter = nullptr;
+        prometheus::Gauge* gauge = nullptr;
+        prometheus::Histogram* histogram = nullptr;
+    };
     prometheus::Registry registry;
-    mutable std::mutex mutex;  // of `sources`; they are read without it
+    mutable std::mutex mutex;  // of what follows; sources are read without it
     std::vector<std::shared_ptr<const Source>> sources;
+    std::map<std::string, std::vector<Series>> series;
+
+    // The same name and labels give the same series: it stands here once.
+    void note(const std::string& name, Series made) {
+        std::lock_guard lock(mutex);
+        auto& of_name = series[name];
+        const auto same = [&](const Series& s) { return s.labels == made.labels; };
+        if (std::ranges::none_of(of_name, same)) of_name.push_back(std::move(made));
+    }
 };
 
 void Counter::add(double v) const {
@@ -74,6 +90,7 @@ Counter Metrics::counter(const std::string& name, const std::string& help, const
     Counter handle;
     handle.impl_ = registered(
         name, [&] { return &prometheus::BuildCounter().Name(name).Help(help).Register(state_->registry).Add(labels); });
+    if (handle.impl_) state_->note(name, {labels, static_cast<prometheus::Counter*>(handle.impl_), nullptr, nullptr});
     return handle;
 }
 
@@ -81,6 +98,7 @@ Gauge Metrics::gauge(const std::string& name, const std::string& help, const Lab
     Gauge handle;
     handle.impl_ = registered(
         name, [&] { return &prometheus::BuildGauge().Name(name).Help(help).Register(state_->registry).Add(labels); });
+    if (handle.impl_) state_->note(name, {labels, nullptr, static_cast<prometheus::Gauge*>(handle.impl_), nullptr});
     return handle;
 }
 
@@ -94,6 +112,7 @@ Histogram Metrics::histogram(const std::string& name, const std::string& help, c
     handle.impl_ = registered(name, [&] {
         return &prometheus::BuildHistogram().Name(name).Help(help).Register(state_->registry).Add(labels, bounds);
     });
+    if (handle.impl_) state_->note(name, {labels, nullptr, nullptr, static_cast<prometheus::Histogram*>(handle.impl_)});
     return handle;
 }
 
@@ -137,6 +156,47 @@ std::string Metrics::text() const {
     std::ostringstream out;
     prometheus::TextSerializer().Serialize(out, families);
     return std::move(out).str();
+}
+
+Metrics::Reading Metrics::read(const std::string& name, const Labels& labels) const {
+    const auto fits = [&](const Labels& have) {
+        return std::ranges::all_of(labels, [&](const auto& wanted) {
+            const auto found = have.find(wanted.first);
+            return found != have.end() && found->second == wanted.second;
+        });
+    };
+    Reading reading;
+    std::vector<State::Series> series;
+    std::vector<std::shared_ptr<const State::Source>> sources;
+    {
+        std::lock_guard lock(state_->mutex);
+        if (const auto found = state_->series.find(name); found != state_->series.end()) series = found->second;
+        for (const auto& source : state_->sources)
+            if (source->name == name) sources.push_back(source);
+    }
+    for (const State::Series& one : series) {
+        if (!fits(one.labels)) continue;
+        reading.found = true;
+        if (one.counter) reading.value += one.counter->Value();
+        if (one.gauge) reading.value += one.gauge->Value();
+        if (!one.histogram) continue;
+        const auto now = one.histogram->Collect().histogram;
+        reading.value += now.sample_sum;
+        reading.count += now.sample_count;
+        if (reading.buckets.empty()) reading.buckets.resize(now.bucket.size());
+        for (std::size_t i = 0; i < std::min(reading.buckets.size(), now.bucket.size()); ++i) {
+            reading.buckets[i].first = now.bucket[i].upper_bound;
+            reading.buckets[i].second += now.bucket[i].cumulative_count;
+        }
+    }
+    for (const auto& source : sources) {
+        for (const Sample& sample : source->read()) {
+            if (!fits(sample.labels)) continue;
+            reading.found = true;
+            reading.value += sample.value;
+        }
+    }
+    return reading;
 }
 
 }  // namespace weir::obs

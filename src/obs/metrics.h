@@ -9,6 +9,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weir::obs {
@@ -63,6 +64,15 @@ class Metrics {
     void on_scrape(const std::string& name, const std::string& help, bool is_counter,
                    std::function<std::vector<Sample>()> read);
     std::string text() const;  // the exposition, text/plain; version=0.0.4
+
+    // What the series of `name` with at least these labels come to, added up.
+    struct Reading {
+        bool found = false;
+        double value = 0;         // of counters and gauges; of histograms the sum of what was observed
+        std::uint64_t count = 0;  // of histograms: observations ...
+        std::vector<std::pair<double, std::uint64_t>> buckets;  // ... and how many at or below each bound, ascending
+    };
+    Reading read(const std::string& name, const Labels& labels = {}) const;
 
   private:
     struct State;

@@ -51,18 +51,24 @@ class HugeArray {
     T* data() const { return values_; }
     T& operator[](std::size_t i) const { return values_[i]; }
     std::size_t size() const { return count_; }
-    std::size_t bytes() const { return (count_ * sizeof(T) + 63) / 64 * 64; }
+    std::size_t bytes() const { return rounded(count_ * sizeof(T), 64); }
+    // What an array of `count` values takes of memory.
+    static std::size_t memory_bytes(std::size_t count) {
+        const std::size_t bytes = rounded(count * sizeof(T), 64);
+        return bytes < mapped_bytes_min ? bytes : rounded(bytes, unit_bytes(bytes));
+    }
 
   private:
-    static constexpr std::size_t mapped_bytes_min = 128 * 1024;
+    static constexpr std::size_t mapped_bytes_min = std::size_t{128} * 1024;
     static constexpr std::size_t page_bytes = 4096;
-    static constexpr std::size_t huge_page_bytes = 2 * 1024 * 1024;
+    static constexpr std::size_t huge_page_bytes = std::size_t{2} * 1024 * 1024;
 
-    bool is_huge() const { return bytes() >= huge_page_bytes / 2; }
-    std::size_t mapped_bytes() const {
-        const std::size_t unit = is_huge() ? huge_page_bytes : page_bytes;
-        return (bytes() + unit - 1) / unit * unit;
+    static std::size_t rounded(std::size_t bytes, std::size_t unit) { return (bytes + unit - 1) / unit * unit; }
+    static std::size_t unit_bytes(std::size_t bytes) {
+        return bytes >= huge_page_bytes / 2 ? huge_page_bytes : page_bytes;
     }
+    bool is_huge() const { return unit_bytes(bytes()) == huge_page_bytes; }
+    std::size_t mapped_bytes() const { return memory_bytes(count_); }
     void* map() const {
         // The kernel gives a huge page only to a range that holds an aligned one: map more, and give the ends back.
         const std::size_t slack = is_huge() ? huge_page_bytes : 0;

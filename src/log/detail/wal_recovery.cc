@@ -211,7 +211,7 @@ Result<bool> read_header(OnDisk& found) {
 // Puts records together into what the log says.
 class Replay {
   public:
-    Replay(Recovery& out) : out_(out) {}
+    explicit Replay(Recovery& out) : out_(out) {}
 
     void begin_file(const OnDisk& from) {
         path_ = from.path;

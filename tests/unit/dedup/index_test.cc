@@ -47,7 +47,8 @@ struct Folder {
 
 }  // namespace
 
-TEST_CASE("buckets: at most 16 per WITHIN, floor for times before the epoch") {
+TEST_CASE("rule: time buckets of sorted runs: at most 16 buckets per WITHIN, floor for times before the epoch",
+          "[rule]") {
     CHECK(bucket_width_ms(1) == 1);
     CHECK(bucket_width_ms(16) == 1);
     CHECK(bucket_width_ms(17) == 2);
@@ -70,7 +71,10 @@ TEST_CASE("a place keeps partition and offset") {
     CHECK(Place::of(0, 0).packed == 0);
 }
 
-TEST_CASE("an id is new once, and names the entry and place of its first") {
+TEST_CASE(
+    "rule: an entry carries fingerprints: what is in flight is in the index, an id names the entry and place of its "
+    "first",
+    "[rule]") {
     Index index(within_ms);
     CHECK(!look_up(index, 1).duplicate);
     CHECK(insert(index, 1, 10));
@@ -95,7 +99,10 @@ TEST_CASE("an event without a key is never a duplicate") {
     CHECK(out.empty());
 }
 
-TEST_CASE("what a truncated entry carried is forgotten, what came before it is not") {
+TEST_CASE(
+    "rule: a new leader answers when the index is whole: what a truncated entry carried is forgotten, what came before "
+    "it is not",
+    "[rule]") {
     Index index(within_ms);
     for (std::uint64_t n = 0; n < 1000; n++)
         insert(index, n, 1 + n / 10);
@@ -113,7 +120,7 @@ TEST_CASE("what a truncated entry carried is forgotten, what came before it is n
     CHECK(!look_up(index, 0).duplicate);
 }
 
-TEST_CASE("a checkpoint's runs take over from the tables") {
+TEST_CASE("rule: time buckets of sorted runs: a checkpoint's runs take over from the tables", "[rule]") {
     Folder folder;
     Index index(within_ms);
     for (std::uint64_t n = 0; n < 1000; n++)
@@ -150,7 +157,9 @@ TEST_CASE("adopting without a closed generation covers the same") {
     CHECK(index.memory_bytes() < 10'000);
 }
 
-TEST_CASE("an expired bucket is forgotten and does not come back with a late checkpoint") {
+TEST_CASE(
+    "rule: time buckets of sorted runs: an expired bucket is forgotten and does not come back with a late checkpoint",
+    "[rule]") {
     Folder folder;
     Index index(within_ms);
     auto old = folder.run(entries(0, 100), 1), newer = folder.run(entries(100, 200), 2);
@@ -206,7 +215,8 @@ TEST_CASE("after a truncation no id expires before its bucket") {
     CHECK(look_up(index, 3).duplicate);
 }
 
-TEST_CASE("the memory budget drops filters, oldest first, and no answer changes") {
+TEST_CASE("rule: time buckets of sorted runs: beyond the memory filters go, oldest first, and no answer changes",
+          "[rule]") {
     Folder folder;
     Index index(within_ms);
     std::vector<std::shared_ptr<const Run>> runs;
@@ -239,6 +249,48 @@ TEST_CASE("the memory budget drops filters, oldest first, and no answer changes"
     index.adopt(runs, LogIndex(2));
     CHECK(!more->has_filter());
     CHECK(look_up(index, 95'000).duplicate);
+}
+
+TEST_CASE("rule: time buckets of sorted runs: the newest runs' filters have the memory, also where they have none yet",
+          "[rule]") {
+    Folder folder;
+    Index index(within_ms);
+    std::vector<std::shared_ptr<const Run>> runs;
+    for (std::int64_t bucket = 0; bucket < 4; bucket++)
+        runs.push_back(folder.run(entries(0, 1000), bucket));
+    const std::size_t fences = fences_bytes(1000), filter = filter_bytes(1000);
+    index.set_memory_budget(4 * (fences + filter) + fences);
+    index.adopt(runs, LogIndex(1));
+    CHECK(std::ranges::all_of(runs, [](const auto& run) { return run->has_filter(); }));
+    // The memory was full when the checkpoint opened this one.
+    auto newest = folder.run(entries(0, 1000), 4, false);
+    runs.push_back(newest);
+    index.adopt(runs, LogIndex(2));
+    CHECK_FALSE(runs[0]->has_filter());
+    CHECK(runs[1]->has_filter());
+    // The next checkpoint finds the room, and what it loads stays.
+    std::size_t held = 5 * fences + 3 * filter;
+    ok(load_filters(folder.disk, runs, 5 * fences + 4 * filter, 6 * fences + 4 * filter, held));
+    CHECK(held == 6 * fences + 4 * filter);
+    CHECK(runs[4] != newest);
+    index.adopt(runs, LogIndex(3));
+    std::string has;
+    for (const auto& run : runs)
+        has += run->has_filter() ? '1' : '0';
+    CHECK(has == "01111");
+    newest.reset();
+    CHECK(look_up(index, 5).duplicate);
+}
+
+TEST_CASE("dedup memory: the tables have their half, and who wants little of the rest leaves it to the others") {
+    const auto memory = run_memory(4 << 20);
+    CHECK(memory.kept_bytes < memory.bytes_max);
+    CHECK(memory.bytes_max < 2 << 20);
+    CHECK(run_memory_level(100, {}) == 100);
+    CHECK(run_memory_level(100, {0, 40, 60}) == 100);  // all have all
+    CHECK(run_memory_level(100, {70, 10, 40}) == 50);
+    CHECK(run_memory_level(100, {70, 70, 70}) == 33);
+    CHECK(run_memory_level(100, {101}) == 100);
 }
 
 TEST_CASE("a large generation is swept while look-ups go on, and every answer is right meanwhile") {

@@ -1,5 +1,6 @@
 #include "dedup/run.h"
 
+#include "base/crc32c.h"
 #include "os/sim_disk.h"
 #include "unit/dedup/ids.h"
 
@@ -70,6 +71,40 @@ TEST_CASE("a run knows its ids and no others") {
     }
 }
 
+TEST_CASE(
+    "rule: time buckets of sorted runs: 4 KiB pages of 170 entries, a fence a page in memory, 20 bits of filter an id",
+    "[rule]") {
+    Disk d;
+    auto run = d.run(0, 341);
+    const std::string bytes = ok(os::read_file(d.disk, run->path(), 1 << 20));
+    auto number = [&](std::size_t at, int size) {
+        std::uint64_t value = 0;
+        for (int i = size - 1; i >= 0; i--)
+            value = value << 8 | static_cast<unsigned char>(bytes.at(at + static_cast<std::size_t>(i)));
+        return value;
+    };
+    const std::size_t lines = 341 * 20 / 512 + 1;
+    REQUIRE(bytes.size() == 3 * 4096 + 3 * 8 + lines * 64 + 128);
+    auto sorted = entries(0, 341);
+    std::ranges::sort(sorted, {}, [](const RunEntry& entry) { return std::pair(entry.id.hi, entry.id.lo); });
+    for (std::size_t page = 0; page < 3; page++) {
+        const std::size_t count = page < 2 ? 170 : 1;
+        CHECK(number(page * 4096 + 4, 4) == count);
+        CHECK(number(page * 4096, 4) == crc32c(static_cast<std::uint32_t>(page), bytes.substr(page * 4096 + 4, 4092)));
+        CHECK(number(3 * 4096 + page * 8, 8) == sorted[page * 170].id.hi);  // its fence
+        for (std::size_t i = 0; i < count; i++) {
+            const std::size_t at = page * 4096 + 16 + i * 24;  // 24 bytes an id: which, and where its first one stands
+            REQUIRE(number(at, 8) == sorted[page * 170 + i].id.hi);
+            REQUIRE(number(at + 8, 8) == sorted[page * 170 + i].id.lo);
+            REQUIRE(number(at + 16, 8) == sorted[page * 170 + i].place.packed);
+        }
+    }
+    CHECK(bytes.substr(bytes.size() - 128, 8) == "WEIRRUN1");
+    CHECK(run->memory_bytes() == 3 * 8 + lines * 64);
+    run->drop_filter();
+    CHECK(run->memory_bytes() == 3 * 8);
+}
+
 TEST_CASE("ids with one high half are found wherever pages cut them") {
     Disk d;
     std::vector<RunEntry> list;
@@ -102,14 +137,15 @@ TEST_CASE("the filter can be given back, and the run still answers") {
     run->prefetch(id_of(7));
 }
 
-TEST_CASE("a run outlives its file's name") {
+TEST_CASE("rule: time buckets of sorted runs: a run that was unlinked answers on for whoever has it open", "[rule]") {
     Disk d;
     auto run = d.run(0, 1000);
     ok(d.disk.remove(run->path()));
     CHECK(ok(run->find(id_of(999))));
 }
 
-TEST_CASE("a run is durable when it is written") {
+TEST_CASE("rule: time buckets of sorted runs: a run is fsynced when it is written, before a checkpoint can list it",
+          "[rule]") {
     for (std::uint64_t seed = 0; seed < 20; seed++) {
         os::SimDisk disk(seed, {});
         ok(disk.make_dirs("/d"));
@@ -181,7 +217,9 @@ TEST_CASE("of an id in two runs the older place is kept in front") {
         CHECK(ok(run->find(id_of(n))).value().offset() == static_cast<std::int64_t>(n));
 }
 
-TEST_CASE("no flipped bit of a run makes an answer wrong") {
+TEST_CASE(
+    "rule: time buckets of sorted runs: pages, fences and filter are checksummed: no flipped bit makes an answer wrong",
+    "[rule]") {
     Disk d;
     const RunState state{0, 1, 400};
     d.run(0, 400);
@@ -244,7 +282,7 @@ TEST_CASE("a run that is cut or of another count is refused") {
     CHECK(missing.error().code == Errc::not_found);
 }
 
-TEST_CASE("plan_merges keeps four runs a bucket at most and merges like with like") {
+TEST_CASE("rule: time buckets of sorted runs: at most 4 runs a bucket after merging, like merged with like", "[rule]") {
     auto f = [](std::vector<RunState> runs, std::vector<std::vector<std::uint64_t>> want) {
         std::vector<std::vector<std::uint64_t>> got;
         for (const auto& group : plan_merges(runs))

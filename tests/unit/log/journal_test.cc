@@ -13,6 +13,7 @@
 
 using namespace weir;
 using log::Journal;
+using log::JournalKind;
 using log::JournalOptions;
 using log::JournalReader;
 using log::JournalRecord;
@@ -40,8 +41,8 @@ std::vector<JournalRecord> make_records(std::uint64_t seed, int count) {
     std::int64_t offset = 0;
     for (int i = 0; i < count; i++) {
         index += i == 0 ? 1 : prng.below(4);
-        JournalRecord record{LogIndex(index), 1000 + i, 1, static_cast<std::uint8_t>(prng.below(3)), {}};
-        if (record.kind == 0)
+        JournalRecord record{LogIndex(index), 1000 + i, 1, static_cast<JournalKind>(prng.below(3)), {}};
+        if (record.kind == JournalKind::data)
             for (std::uint64_t k = 0; k <= prng.below(4); k++) {
                 record.batches.push_back({static_cast<PartitionNo>(k) - 1, static_cast<std::uint32_t>(k + 1), offset});
                 offset += 5;
@@ -53,7 +54,7 @@ std::vector<JournalRecord> make_records(std::uint64_t seed, int count) {
 
 std::string text(const JournalRecord& record) {
     std::string out = std::to_string(record.index.value) + "@" + std::to_string(record.append_time_ms) + "v" +
-                      std::to_string(record.definition_version) + "k" + std::to_string(record.kind);
+                      std::to_string(record.definition_version) + "k" + std::to_string(static_cast<int>(record.kind));
     for (const auto& batch : record.batches)
         out += " " + std::to_string(batch.partition) + ":" + std::to_string(batch.base_offset) + "+" +
                std::to_string(batch.count);
@@ -102,6 +103,33 @@ TEST_CASE("a journal is read whole and from any index") {
         CHECK(ok(read_all(m.disk, m.journal->state(), from)) == text(m.records, m.records.size(), from));
 }
 
+TEST_CASE("a journal reader goes on where another one stood, also in a file that has grown") {
+    Made m;
+    const JournalState half = m.journal->state();
+    auto whole = ok(JournalReader::open(m.disk, dir, half, LogIndex(0)));
+    for (std::size_t read = 0;; read++) {
+        const log::JournalPlace place = whole->place();
+        const LogIndex next = read < m.records.size() ? m.records[read].index : LogIndex(1'000'000);
+        auto rest = ok(JournalReader::open(m.disk, dir, half, next, place));
+        std::size_t count = 0;
+        while (ok(rest->next()))
+            count++;
+        CHECK(count == m.records.size() - read);
+        if (!ok(whole->next())) break;
+    }
+    const log::JournalPlace end = whole->place();
+    const LogIndex later(m.records.back().index.value + 5);
+    for (int i = 0; i < 20; i++) {
+        ok(m.journal->append({LogIndex(later.value + static_cast<std::uint64_t>(i)), i, 1, JournalKind::data, {}}));
+        ok(m.journal->flush());
+    }
+    auto grown = ok(JournalReader::open(m.disk, dir, m.journal->state(), later, end));
+    CHECK(ok(grown->next())->index == later);
+    // A place in a file that has gone is none.
+    auto lost = ok(JournalReader::open(m.disk, dir, m.journal->state(), later, {LogIndex(987'654), 3}));
+    CHECK(ok(lost->next())->index == later);
+}
+
 TEST_CASE("an empty journal reads as empty") {
     os::SimDisk disk(1, {});
     CHECK(ok(read_all(disk, {})).empty());
@@ -115,10 +143,10 @@ TEST_CASE("records of one index stay in one file") {
     os::SimDisk disk(1, {});
     auto journal = ok(Journal::open(disk, dir, {}, {.file_bytes = 100}));
     for (int i = 0; i < 30; i++) {
-        ok(journal->append({LogIndex(7), i, 1, 1, {}}));
+        ok(journal->append({LogIndex(7), i, 1, JournalKind::tick, {}}));
         if (i % 2 == 0) ok(journal->flush());
     }
-    ok(journal->append({LogIndex(8), 0, 1, 1, {}}));
+    ok(journal->append({LogIndex(8), 0, 1, JournalKind::tick, {}}));
     ok(journal->flush());
     CHECK(journal->state().files.size() == 2);
     CHECK(journal->state().files[1].first_index == LogIndex(8));
@@ -127,13 +155,13 @@ TEST_CASE("records of one index stay in one file") {
 TEST_CASE("an index never goes back") {
     os::SimDisk disk(1, {});
     auto journal = ok(Journal::open(disk, dir, {}, small_files));
-    CHECK(!journal->append({LogIndex(0), 0, 1, 1, {}}));
-    ok(journal->append({LogIndex(5), 0, 1, 1, {}}));
-    CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
-    ok(journal->append({LogIndex(5), 0, 1, 2, {}}));
+    CHECK(!journal->append({LogIndex(0), 0, 1, JournalKind::tick, {}}));
+    ok(journal->append({LogIndex(5), 0, 1, JournalKind::tick, {}}));
+    CHECK(!journal->append({LogIndex(4), 0, 1, JournalKind::tick, {}}));
+    ok(journal->append({LogIndex(5), 0, 1, JournalKind::flush, {}}));
     ok(journal->flush());
     journal = ok(Journal::open(disk, dir, journal->state(), small_files));
-    CHECK(!journal->append({LogIndex(4), 0, 1, 1, {}}));
+    CHECK(!journal->append({LogIndex(4), 0, 1, JournalKind::tick, {}}));
 }
 
 TEST_CASE("a journal's full disk leaves the state as it was, and a later flush succeeds") {
@@ -275,7 +303,7 @@ TEST_CASE("a journal's file ends when its first record is old enough, however re
             const JournalOptions options{.file_ms = row.file_ms};
             auto journal = ok(Journal::open(disk, dir, {}, options));
             for (std::size_t i = 0; i < row.records.size(); i++) {
-                ok(journal->append({LogIndex(row.records[i].first), row.records[i].second, 1, 1, {}}));
+                ok(journal->append({LogIndex(row.records[i].first), row.records[i].second, 1, JournalKind::tick, {}}));
                 if ((i + 1) % flush_each != 0) continue;
                 ok(journal->flush());
                 journal = ok(Journal::open(disk, dir, ok(JournalState::decode(journal->state().encode())), options));
@@ -294,7 +322,7 @@ TEST_CASE("files whose records are all old are given up, the last one too") {
     auto make = [](os::Disk& disk) {
         auto journal = ok(Journal::open(disk, dir, {}, {.file_ms = 20}));
         for (std::uint64_t i = 1; i <= 5; i++)
-            ok(journal->append({LogIndex(i), static_cast<std::int64_t>(i) * 10, 1, 1, {}}));
+            ok(journal->append({LogIndex(i), static_cast<std::int64_t>(i) * 10, 1, JournalKind::tick, {}}));
         ok(journal->flush());
         REQUIRE(journal->state().files.size() == 3);
         return journal;
@@ -335,9 +363,10 @@ TEST_CASE("files whose records are all old are given up, the last one too") {
             ok(journal->flush());
             for (std::uint64_t index :
                  std::initializer_list<std::uint64_t>{4, 5})  // the name of a file that the caller has yet to unlink
-                CHECK(journal->append({LogIndex(index), 60, 1, 1, {}}).error().code == Errc::invalid_argument);
-            ok(journal->append({LogIndex(6), 60, 1, 1, {}}));
-            ok(journal->append({LogIndex(6), 60, 1, 2, {}}));
+                CHECK(journal->append({LogIndex(index), 60, 1, JournalKind::data, {}}).error().code ==
+                      Errc::invalid_argument);
+            ok(journal->append({LogIndex(6), 60, 1, JournalKind::tick, {}}));
+            ok(journal->append({LogIndex(6), 60, 1, JournalKind::flush, {}}));
             ok(journal->flush());
             CHECK(journal->state().first_index() == LogIndex(6));
             CHECK(ok(read_all(disk, journal->state())) == "6@60v1k1\n6@60v1k2\n");
@@ -346,7 +375,7 @@ TEST_CASE("files whose records are all old are given up, the last one too") {
     SECTION("not with queued records") {
         os::SimDisk disk(1, {});
         auto journal = make(disk);
-        ok(journal->append({LogIndex(5), 51, 1, 2, {}}));
+        ok(journal->append({LogIndex(5), 51, 1, JournalKind::flush, {}}));
         CHECK(journal->advance_before(1000).size() == 2);
         ok(journal->flush());
         CHECK(ok(read_all(disk, journal->state())) == "5@50v1k1\n5@51v1k2\n");

@@ -6,6 +6,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -360,7 +361,10 @@ std::unique_ptr<Wal> must_open(os::Disk& disk, WalOptions options = small) {
 
 }  // namespace
 
-TEST_CASE("wal: random lives with power cuts, kills, failed flushes and full disks") {
+TEST_CASE(
+    "rule: one write-ahead log, reused files: random lives with power cuts, kills, failed flushes and full disks read "
+    "as they were written",
+    "[rule]") {
     std::uint64_t operations = 0;
     for (std::uint64_t seed = 1; seed <= 150; seed++) {
         INFO("seed " << seed);
@@ -442,7 +446,10 @@ TEST_CASE("wal: a full disk at each write, then on") {
     }
 }
 
-TEST_CASE("wal: files are used again, bounded by what checkpoints leave") {
+TEST_CASE(
+    "rule: one write-ahead log, reused files: files are used again, and above wal_bytes the shard that pins the oldest "
+    "is named, busy or idle",
+    "[rule]") {
     SimDisk disk(1, {});
     auto wal = must_open(disk);
     REQUIRE(wal->append_start(ShardId(0), start_of(1)));
@@ -478,6 +485,176 @@ TEST_CASE("wal: files are used again, bounded by what checkpoints leave") {
     CHECK(wal->recovered().at(ShardId(7)).start.incarnation == 2);
     wal.reset();
     CHECK(disk.list(dir).value().size() <= 8);
+}
+
+TEST_CASE("rule: one write-ahead log, reused files: what a reused file held earlier never reads as valid", "[rule]") {
+    // Large records that end with their page, at the same places in every file: right behind today's last one stands,
+    // whole, one that the file held before.
+    constexpr WalOptions large{.file_bytes = 4 << 20, .wal_bytes = 64 << 20};
+    for (std::uint64_t left = 4; left <= 8; left++) {
+        SimDisk disk(left, {});
+        auto wal = must_open(disk, large);
+        REQUIRE(wal->append_start(ShardId(0), start_of(1)));
+        std::uint64_t index = 0, end = 0, in_file = 0;
+        WalPlace place;
+        std::set<std::uint32_t> full;  // slots
+        bool is_reused = false;
+        while (!is_reused || in_file < left) {
+            const WalPlace before = place;
+            const std::string payload((300 << 10) - (end + 28) % 4096, 'x');
+            place = put(*wal, 0, ++index, 1, payload).value();
+            end = place.offset + 28 + place.length;
+            in_file++;
+            if (place.sequence == before.sequence) continue;
+            if (before.sequence > 0) full.insert(before.slot);
+            in_file = 1;
+            is_reused = full.contains(place.slot);
+            REQUIRE(wal->append_start(ShardId(0), start_of(1, index - 1)));
+        }
+        REQUIRE(wal->sync());
+        const auto bytes = os::read_file(disk, dir + "/" + std::to_string(place.slot) + ".wal", 8 << 20).value();
+        REQUIRE(end % 4096 == 0);
+        REQUIRE(bytes.substr(end + 28, 1000) == std::string(1000, 'x'));
+        disk.crash();
+        wal = must_open(disk, large);
+        const auto& shard = wal->recovered().at(ShardId(0));
+        CHECK(shard.start.checkpoint_index.value == index - left);
+        REQUIRE(shard.entries.size() == left);
+        for (std::size_t i = 0; i < left; i++)
+            CHECK(shard.entries[i].index.value == index - left + 1 + i);
+    }
+}
+
+TEST_CASE(
+    "rule: one write-ahead log, reused files: each file opens with every shard's incarnation, term, vote, membership "
+    "and "
+    "checkpoint",
+    "[rule]") {
+    SimDisk disk(5, {});
+    auto wal = must_open(disk);
+    std::map<std::uint16_t, ShardStart> want;
+    for (std::uint16_t shard : {std::uint16_t{0}, std::uint16_t{3}, std::uint16_t{9}}) {
+        ShardStart s = start_of(70u + shard, 4u * shard, 5u + shard);
+        s.vote = 2u + shard;
+        s.membership = "members of " + std::to_string(shard);
+        s.checkpoint_term = Term(4);
+        want[shard] = s;
+        REQUIRE(wal->append_start(ShardId(shard), s));
+    }
+    const auto before = disk.list(dir).value();
+    WalPlace place;
+    for (std::uint64_t i = 1; disk.list(dir).value() == before || i < 3; i++)
+        place = put(*wal, 0, i, 5, std::string(6000, 'x')).value();
+    want[0].checkpoint_index = LogIndex(3);
+    want[0].checkpoint_term = Term(5);
+    for (std::uint64_t i = 4; i <= 20; i++) {
+        REQUIRE(wal->append_start(ShardId(0), want[0]));
+        place = put(*wal, 0, i, 5, std::string(6000, 'x')).value();
+        want[0].checkpoint_index = LogIndex(i);
+    }
+    REQUIRE(wal->append_start(ShardId(0), want[0]));
+    REQUIRE(wal->sync());
+    wal.reset();
+    // The newest file alone tells all of it.
+    const std::string newest = std::to_string(place.slot) + ".wal";
+    const auto names = disk.list(dir).value();
+    CHECK(names.size() > 1);
+    for (const auto& name : names)
+        if (name != newest) REQUIRE(disk.remove(dir + "/" + name));
+    wal = must_open(disk);
+    REQUIRE(wal->recovered().size() == 3);
+    for (const auto& [shard, s] : want) {
+        const auto& found = wal->recovered().at(ShardId(shard)).start;
+        INFO("shard " << shard);
+        CHECK(found.incarnation == s.incarnation);
+        CHECK(found.term == s.term);
+        CHECK(found.vote == s.vote);
+        CHECK(found.membership == s.membership);
+        CHECK(found.checkpoint_index == s.checkpoint_index);
+        CHECK(found.checkpoint_term == s.checkpoint_term);
+    }
+}
+
+TEST_CASE(
+    "rule: one write-ahead log, reused files: a file is used again only when the header that gives it up is durable",
+    "[rule]") {
+    // Nothing that was not flushed survives: whatever a reuse overwrites too early is missed.
+    std::size_t files_max = 0;
+    std::uint64_t cuts = 0;
+    for (std::uint64_t cut = 1;; cut++) {
+        INFO("cut at operation " << cut);
+        SimDisk disk(cut, {.sector_survival = 0, .name_survival = 0});
+        disk.on_operation([&] { return disk.operations() < cut; });
+        std::uint64_t synced = 0, checkpoint = 0;
+        bool begun = false;
+        auto live = [&]() -> Status {
+            auto wal = TRY(Wal::open(disk, dir, small));
+            TRY(wal->append_start(ShardId(0), start_of(1)));
+            TRY(wal->sync());
+            begun = true;
+            for (std::uint64_t i = 1; i <= 60; i++) {
+                TRY(put(*wal, 0, i, 1, std::string(5000, static_cast<char>('a' + i % 26))));
+                TRY(wal->sync());
+                synced = i;
+                // Not flushed by itself: the next file's header is what makes it so.
+                if (i % 4 == 0) TRY(wal->append_start(ShardId(0), start_of(1, i - 2)));
+                if (i % 4 == 0) checkpoint = i - 2;
+                files_max = std::max(files_max, disk.list(dir).value().size());
+            }
+            return {};
+        };
+        const bool whole = live().has_value();
+        disk.on_operation({});
+        disk.crash();
+        auto wal = must_open(disk);
+        if (begun) {
+            const auto& shard = wal->recovered().at(ShardId(0));
+            const std::uint64_t kept = shard.start.checkpoint_index.value;
+            CHECK(kept <= checkpoint);
+            REQUIRE(kept + shard.entries.size() >= synced);
+            for (std::size_t i = 0; i < shard.entries.size(); i++) {
+                REQUIRE(shard.entries[i].index == LogIndex(kept + 1 + i));
+                REQUIRE(read_entry(disk, dir, shard.entries[i].place).value() ==
+                        std::string(5000, static_cast<char>('a' + (kept + 1 + i) % 26)));
+            }
+        }
+        if (whole) break;
+        cuts++;
+    }
+    CHECK(files_max <= 5);  // of 300 kB in files of 32 KiB: they were used again
+    CHECK(cuts > 150);
+}
+
+TEST_CASE("rule: one write-ahead log, reused files: a removed shard leaves a tombstone, and pins nothing", "[rule]") {
+    SimDisk disk(1, {});
+    auto wal = must_open(disk, {.file_bytes = 32 << 10, .wal_bytes = 64 << 10});
+    for (std::uint16_t shard : {std::uint16_t{0}, std::uint16_t{4}}) {
+        REQUIRE(wal->append_start(ShardId(shard), start_of(7)));
+        REQUIRE(put(*wal, shard, 1, 1, "of shard " + std::to_string(shard)));
+    }
+    std::uint64_t index = 1;
+    ShardId which;
+    while (!wal->wants_checkpoint(which))
+        REQUIRE(put(*wal, 0, ++index, 1, std::string(5000, 'x')));
+    REQUIRE(wal->append_start(ShardId(0), start_of(7, index)));
+    REQUIRE(wal->wants_checkpoint(which));
+    CHECK(which == ShardId(4));  // idle, and its entry pins the oldest file
+    REQUIRE(wal->append_tombstone(ShardId(4)));
+    CHECK_FALSE(wal->wants_checkpoint(which));
+    CHECK(wal->bytes_in_use() == 32 << 10);
+    REQUIRE(wal->sync());
+    disk.crash();
+    wal = must_open(disk);
+    CHECK(wal->recovered().size() == 1);
+    CHECK(put(*wal, 4, 2, 1, "x").error().code == Errc::invalid_argument);
+    // Another life of the same number begins anew; the old one's entries, which may still stand in some file, stay
+    // away.
+    REQUIRE(wal->append_start(ShardId(4), start_of(8)));
+    REQUIRE(wal->sync());
+    wal.reset();
+    wal = must_open(disk);
+    CHECK(wal->recovered().at(ShardId(4)).start.incarnation == 8);
+    CHECK(wal->recovered().at(ShardId(4)).entries.empty());
 }
 
 TEST_CASE("wal: superseded entries do not pin files") {
@@ -552,7 +729,8 @@ TEST_CASE("wal: an installed checkpoint keeps entries only where they are the sa
     CHECK(left(0, 1) == 5);
 }
 
-TEST_CASE("wal: read_entry tells a reused file from a rotten one") {
+TEST_CASE("rule: one write-ahead log, reused files: a reader of an entry tells a reused file from a rotten one",
+          "[rule]") {
     SimDisk disk(1, {});
     auto wal = must_open(disk);
     REQUIRE(wal->append_start(ShardId(0), start_of(1)));
@@ -701,7 +879,10 @@ TEST_CASE("wal: a file that is needed and missing is reported") {
     CHECK(must_open(disk)->recovered().at(ShardId(0)).entries.size() == 20);
 }
 
-TEST_CASE("wal: what a write that failed or a torn tail left never comes back behind the same bytes") {
+TEST_CASE(
+    "rule: one write-ahead log, reused files: what a failed write or a torn tail left never reads as valid, not behind "
+    "the same bytes either",
+    "[rule]") {
     // The same entry is written again at the same place; its old successor still stands behind it.
     std::string payload(1000, 'a');
     for (bool by_full_disk : {true, false}) {
