@@ -57,7 +57,7 @@ std::int64_t length_or_null(std::string_view v) {
 // Reads varints from the front of `at`. false: cut off, longer than the type allows, or out of its range.
 bool take_varlong(std::string_view& at, std::int64_t& out) {
     if (!at.empty() && static_cast<unsigned char>(at[0]) < 0x80) {  // nearly all of them
-        const auto raw = static_cast<std::uint64_t>(at[0]);
+        const std::uint64_t raw = static_cast<unsigned char>(at[0]);
         out = static_cast<std::int64_t>(raw >> 1 ^ (0 - (raw & 1)));
         at.remove_prefix(1);
         return true;

@@ -2,14 +2,14 @@
 
 #include "base/check.h"
 #include "record/detail/grow.h"
-#include "record/detail/zstd_stream.h"
+#include "record/detail/inflaters.h"
+#include "record/detail/snappy.h"
 
 #include <algorithm>
 #include <bit>
 #include <lz4frame.h>
 #include <memory>
 #include <zstd.h>
-#include <zstd_errors.h>
 
 namespace weir::record {
 namespace {
@@ -20,9 +20,6 @@ constexpr int zstd_window_log_max = 27;
 
 struct FreeLz4 {
     void operator()(LZ4F_dctx* context) const { LZ4F_freeDecompressionContext(context); }
-};
-struct FreeZstd {
-    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
 };
 
 // Space for a frame is taken behind `out`'s end; what the compressor leaves over is given back.
@@ -70,33 +67,6 @@ Result<std::string> inflate_lz4(std::string_view in, std::size_t bytes_max) {
 
 }  // namespace
 
-namespace detail {
-
-Result<std::string> unzstd(std::string_view in, std::size_t bytes_max, int window_log_max, Errc broken) {
-    const std::unique_ptr<ZSTD_DCtx, FreeZstd> context(ZSTD_createDCtx());
-    if (!context || ZSTD_isError(ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, window_log_max)))
-        return Error{Errc::overloaded, "no memory for a zstd decoder"};
-    GrowingOutput out(in.size() * 4, bytes_max);
-    ZSTD_inBuffer input{in.data(), in.size(), 0};
-    std::size_t hint = 1;  // 0 exactly at the end of a frame
-    while (hint != 0 || input.pos < input.size) {
-        const std::span<char> space = out.space();
-        ZSTD_outBuffer output{space.data(), space.size(), 0};
-        const std::size_t read_before = input.pos;
-        hint = ZSTD_decompressStream(context.get(), &output, &input);
-        if (ZSTD_isError(hint)) {
-            const bool is_window = ZSTD_getErrorCode(hint) == ZSTD_error_frameParameter_windowTooLarge;
-            return Error{is_window ? Errc::too_large : broken, std::string("zstd: ") + ZSTD_getErrorName(hint)};
-        }
-        out.produced(output.pos);
-        if (out.is_over()) return Error{Errc::too_large, "zstd inflates beyond the limit"};
-        if (hint != 0 && input.pos == read_before && output.pos == 0) return Error{broken, "zstd frame is cut off"};
-    }
-    return std::move(out).take();
-}
-
-}  // namespace detail
-
 Status deflate(Codec codec, std::string_view in, std::string& out) {
     switch (codec) {
         case Codec::none:
@@ -132,8 +102,9 @@ Result<std::string> inflate(Codec codec, std::string_view in, std::size_t bytes_
             return detail::unzstd(in, bytes_max, std::clamp(log, 17, zstd_window_log_max), Errc::corrupt);
         }
         case Codec::gzip:
+            return detail::gunzip(in, bytes_max, Errc::corrupt);
         case Codec::snappy:
-            break;
+            return detail::unsnappy(in, bytes_max);
     }
     return Error{Errc::unsupported, "compression codec " + std::to_string(static_cast<int>(codec))};
 }

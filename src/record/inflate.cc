@@ -1,11 +1,14 @@
 #include "record/inflate.h"
 
 #include "record/detail/grow.h"
-#include "record/detail/zstd_stream.h"
+#include "record/detail/inflaters.h"
 
 #include <algorithm>
 #include <limits>
+#include <memory>
 #include <zlib.h>
+#include <zstd.h>
+#include <zstd_errors.h>
 
 namespace weir::record {
 namespace {
@@ -22,6 +25,10 @@ struct Inflater {
     }
 };
 
+struct FreeZstd {
+    void operator()(ZSTD_DCtx* context) const { ZSTD_freeDCtx(context); }
+};
+
 constexpr int gzip_window_bits = 15 + 16;  // zlib: 16 more means gzip and nothing else
 constexpr int http_window_log = 23;        // RFC 9659: 8 MiB at most
 
@@ -31,12 +38,14 @@ uInt clamp_uint(std::size_t n) {
 
 }  // namespace
 
-Result<std::string> gunzip(std::string_view in, std::size_t bytes_max) {
+namespace detail {
+
+Result<std::string> gunzip(std::string_view in, std::size_t bytes_max, Errc broken) {
     Inflater inflater;
     z_stream& z = inflater.stream;
     if (inflateInit2(&z, gzip_window_bits) != Z_OK) return Error{Errc::overloaded, "no memory for a gzip decoder"};
     inflater.is_open = true;
-    detail::GrowingOutput out(in.size() * 4, bytes_max);
+    GrowingOutput out(in.size() * 4, bytes_max);
     bool at_member_end = false;
     while (!at_member_end || !in.empty()) {
         if (at_member_end) {
@@ -54,15 +63,46 @@ Result<std::string> gunzip(std::string_view in, std::size_t bytes_max) {
         const std::size_t read = in_before - z.avail_in, wrote = out_before - z.avail_out;
         in.remove_prefix(read);
         out.produced(wrote);
-        if (out.is_over()) return Error{Errc::too_large, "the gzip body inflates beyond the limit"};
+        if (out.is_over()) return Error{Errc::too_large, "gzip inflates beyond the limit"};
         if (code == Z_STREAM_END)
             at_member_end = true;
         else if (code != Z_OK && code != Z_BUF_ERROR)
-            return Error{Errc::invalid_argument, std::string("gzip: ") + (z.msg != nullptr ? z.msg : "not readable")};
+            return Error{broken, std::string("gzip: ") + (z.msg != nullptr ? z.msg : "not readable")};
         else if (read == 0 && wrote == 0)
-            return Error{Errc::invalid_argument, "the gzip body is cut off"};
+            return Error{broken, "gzip is cut off"};
     }
     return std::move(out).take();
+}
+
+Result<std::string> unzstd(std::string_view in, std::size_t bytes_max, int window_log_max, Errc broken) {
+    const std::unique_ptr<ZSTD_DCtx, FreeZstd> context(ZSTD_createDCtx());
+    if (!context || ZSTD_isError(ZSTD_DCtx_setParameter(context.get(), ZSTD_d_windowLogMax, window_log_max)))
+        return Error{Errc::overloaded, "no memory for a zstd decoder"};
+    GrowingOutput out(in.size() * 4, bytes_max);
+    ZSTD_inBuffer input{in.data(), in.size(), 0};
+    std::size_t hint = 1;  // 0 exactly at the end of a frame
+    while (hint != 0 || input.pos < input.size) {
+        const std::span<char> space = out.space();
+        ZSTD_outBuffer output{space.data(), space.size(), 0};
+        const std::size_t read_before = input.pos;
+        hint = ZSTD_decompressStream(context.get(), &output, &input);
+        if (ZSTD_isError(hint)) {
+            if (ZSTD_getErrorCode(hint) == ZSTD_error_frameParameter_windowTooLarge)
+                return Error{Errc::too_large, "zstd needs a window of more than " +
+                                                  std::to_string((std::size_t{1} << window_log_max) >> 10) + " KiB"};
+            return Error{broken, std::string("zstd: ") + ZSTD_getErrorName(hint)};
+        }
+        out.produced(output.pos);
+        if (out.is_over()) return Error{Errc::too_large, "zstd inflates beyond the limit"};
+        if (hint != 0 && input.pos == read_before && output.pos == 0) return Error{broken, "zstd is cut off"};
+    }
+    return std::move(out).take();
+}
+
+}  // namespace detail
+
+Result<std::string> gunzip(std::string_view in, std::size_t bytes_max) {
+    return detail::gunzip(in, bytes_max, Errc::invalid_argument);
 }
 
 Result<std::string> unzstd(std::string_view in, std::size_t bytes_max) {

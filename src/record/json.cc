@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/limits.h"
 #include "base/wire.h"
+#include "record/detail/cloud_envelope.h"
 #include "record/detail/json_message.h"
 #include "record/detail/json_plan.h"
 #include "record/detail/json_scan.h"
@@ -155,6 +156,8 @@ std::string_view reject_name(Reject reason) {
             return "too_deep";
         case Reject::not_an_object:
             return "not_an_object";
+        case Reject::bad_cloudevent:
+            return "bad_cloudevent";
         case Reject::missing_dedup_key:
             return "missing_dedup_key";
         case Reject::bad_event_time:
@@ -169,6 +172,35 @@ std::string_view reject_name(Reject reason) {
             return "check_failed";
     }
     return "none";
+}
+
+bool is_utf8(std::string_view text) {
+    return simdjson::validate_utf8(text.data(), text.size());
+}
+
+std::optional<JsonFault> json_fault(std::string_view text) {
+    detail::Plan plan;
+    plan.build(Schema{}, {});
+    detail::Scanner scanner;
+    scanner.use(plan);
+    const char* const end = text.data() + text.size();
+    const char* behind = scanner.walk<false>(text.data(), end);
+    Fault fault = behind == nullptr ? scanner.fault() : Fault::none;
+    const char* fault_at = scanner.fault_at();
+    if (behind != nullptr && (behind = detail::skip_space(behind, end)) != end) {
+        fault = Fault::text_behind;
+        fault_at = behind;
+    }
+    if (!is_utf8(text)) {
+        const char* const bad = text.data() + detail::first_bad_utf8(text);
+        if (fault == Fault::none || bad <= fault_at) {
+            fault = Fault::bad_utf8;
+            fault_at = bad;
+        }
+    }
+    if (fault == Fault::none) return std::nullopt;
+    return JsonFault{fault == Fault::too_deep ? Reject::too_deep : Reject::malformed_json,
+                     detail::fault_message(fault, text, fault_at)};
 }
 
 void DecodedEvents::reset(const Schema& schema) {
@@ -190,6 +222,7 @@ struct JsonDecoder::State {
         std::string_view body;
         std::int64_t now_ms = 0;
         FingerprintKey hash_key;
+        bool cloudevents = false;
         DecodedEvents* out = nullptr;
     };
 
@@ -224,6 +257,8 @@ struct JsonDecoder::State {
     std::string key_part;
     std::vector<std::int32_t> failed;
 
+    std::unique_ptr<detail::CloudEnvelope> envelope;  // once there has been a CloudEvent
+
     // decode_stored() has its own: a reader may be asked for other columns than the door.
     detail::Plan stored_plan;
     detail::Scanner stored_scanner;
@@ -239,11 +274,12 @@ void JsonDecoder::decode(const Schema& schema, BodyShape shape, std::string_view
     CHECK(body.size() <= limits::entry_bytes_max);
     State& s = *state_;
     s.prepare(schema);
-    s.call = {&schema, body, now_ms, hash_key, &out};
+    s.call = {&schema, body, now_ms, hash_key, shape == BodyShape::cloudevents, &out};
     out.reset(schema);
     s.rows_made = 0;
     switch (shape) {
         case BodyShape::json:
+        case BodyShape::cloudevents:
             s.decode_json();
             break;
         case BodyShape::ndjson:
@@ -254,6 +290,14 @@ void JsonDecoder::decode(const Schema& schema, BodyShape shape, std::string_view
     if (check != nullptr && out.columns.rows > 0) s.run_checks(*check);
     out.lines = size32(out.columns.rows + out.rejected.size());
     s.call = {};
+}
+
+void JsonDecoder::refuse(const Schema& schema, std::string_view body, Reject reason, std::string message,
+                         DecodedEvents& out) {
+    out.reset(schema);
+    message.resize(detail::cut_utf8(message, limits::dead_letter_message_bytes_max).size());
+    out.rejected.push_back(Rejection{0, reason, -1, std::move(message), Slice{0, size32(body.size())}});
+    out.lines = 1;
 }
 
 void JsonDecoder::State::prepare(const Schema& schema) {
@@ -374,6 +418,11 @@ void JsonDecoder::State::take_event(const char* begin, const char* end, std::uin
     const Token& root = scanner.token(1);
     if (root.kind != Kind::object)
         return reject(begin, end, index, Reject::not_an_object, -1, detail::not_an_object_message(root));
+    if (call.cloudevents) [[unlikely]] {
+        if (!envelope) envelope = std::make_unique<detail::CloudEnvelope>();
+        if (std::string why = envelope->fault(begin, end); !why.empty())
+            return reject(begin, end, index, Reject::bad_cloudevent, -1, std::move(why));
+    }
     if (!schema.lenient) {
         for (const int c : schema.dedup_key) {
             const Token& t = token(static_cast<std::size_t>(c));

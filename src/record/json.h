@@ -2,8 +2,9 @@
 // thread.
 //
 // The first failure is the reason, in this order: too_large, then of malformed_json and too_deep whichever comes first
-// in the bytes, not_an_object, missing_dedup_key, bad_event_time, future_event_time, then column by column as declared
-// wrong_type or not_null, and last check_failed. The first of duplicate keys is read. null is the same as absent.
+// in the bytes, not_an_object, bad_cloudevent (asked of BodyShape::cloudevents alone), missing_dedup_key,
+// bad_event_time, future_event_time, then column by column as declared wrong_type or not_null, and last check_failed.
+// The first of duplicate keys is read. null is the same as absent.
 //
 //   TEXT       a string; the token of a number or boolean as sent        BOOLEAN  true or false
 //   INTEGER    an integer in int64, written without fraction or exponent JSON     anything, the token as sent
@@ -23,6 +24,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -36,6 +38,7 @@ enum class Reject : std::uint8_t {
     malformed_json,
     too_deep,
     not_an_object,
+    bad_cloudevent,
     missing_dedup_key,
     bad_event_time,
     future_event_time,
@@ -73,7 +76,8 @@ struct DecodedEvents {
     void reset(const Schema& schema);
 };
 
-enum class BodyShape : std::uint8_t { json, ndjson };  // json: one object, or an array of events
+// json: one object, or an array of events; cloudevents: the same, and each must be a CloudEvent 1.0.
+enum class BodyShape : std::uint8_t { json, ndjson, cloudevents };
 
 // Row-wise test of CHECK expressions over columns; store::Expression implements it (record/ knows no SQL).
 class ColumnCheck {
@@ -83,6 +87,17 @@ class ColumnCheck {
     // comes with that size, all -1. An error makes all rows check_failed.
     virtual Status evaluate(const ColumnBatch& batch, std::vector<std::int32_t>& failed) = 0;
 };
+
+// Whether `text` is UTF-8 (RFC 3629).
+bool is_utf8(std::string_view text);
+
+// Why `text` is not one JSON value as an event's members are read; nullopt: it is one. White space around it is taken.
+// `text` needs 16 readable bytes behind it.
+struct JsonFault {
+    Reject reason = Reject::malformed_json;  // or too_deep
+    std::string message;
+};
+std::optional<JsonFault> json_fault(std::string_view text);
 
 class JsonDecoder {
   public:
@@ -98,6 +113,10 @@ class JsonDecoder {
     // Cost: about 260 ns for an event of 260 bytes and 8 columns; a request costs 150 ns beside its events.
     void decode(const Schema& schema, BodyShape shape, std::string_view body, std::int64_t now_ms,
                 const FingerprintKey& hash_key, ColumnCheck* check, DecodedEvents& out);
+
+    // A body that never becomes an event: one rejection of all of it. `message` is cut to its limit.
+    static void refuse(const Schema& schema, std::string_view body, Reject reason, std::string message,
+                       DecodedEvents& out);
 
     // One stored event to one row appended to `out`, which was reset for the schema (replay, scans): no checks, what
     // cannot be read is null. `want[c]` false: the column is left null without being looked for; empty = all. The event

@@ -55,7 +55,7 @@ std::optional<std::int64_t> parse_date(const char* at) {
 bool parse_fraction(std::string_view text, std::size_t& i, std::int64_t& ms) {
     if (i >= text.size() || text[i] != '.') return true;
     const std::size_t begin = ++i;
-    int unit = 100;
+    std::int64_t unit = 100;
     for (; i < text.size() && text[i] >= '0' && text[i] <= '9'; ++i) {
         ms += (text[i] - '0') * unit;
         unit /= 10;

@@ -34,6 +34,12 @@ std::string aggregate_text(const ViewItem& item) {
             return "max(" + item.argument_sql + ")";
         case AggregateKind::avg:
             return "avg(" + item.argument_sql + ")";
+        case AggregateKind::count_distinct:
+            return "count(DISTINCT " + item.argument_sql + ")";
+        case AggregateKind::first:
+            return "first(" + item.argument_sql + ")";
+        case AggregateKind::last:
+            return "last(" + item.argument_sql + ")";
     }
     return {};
 }
@@ -93,8 +99,11 @@ std::string canonical(const CreateView& statement) {
     out += " GROUP BY ";
     for (std::size_t i = 0; i < statement.keys.size(); ++i)
         out += (i == 0 ? "" : ", ") + statement.keys[i].sql;
+    if (!statement.having_sql.empty()) out += " HAVING " + statement.having_sql;
     out += " LATENESS " + record::format_duration(statement.lateness_ms);
     out += statement.emit == EmitMode::changes ? " EMIT CHANGES" : " EMIT FINAL";
+    if (statement.emit_every_ms > 0) out += " EVERY " + record::format_duration(statement.emit_every_ms);
+    if (statement.from_now) out += " FROM NOW";
     return out;
 }
 

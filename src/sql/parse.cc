@@ -20,9 +20,8 @@ struct Refused {
     std::string_view word;
     std::string_view why;
 };
-constexpr std::array<Refused, 19> refused = {{
+constexpr std::array<Refused, 18> refused = {{
     {"ALTER", "ALTER is not built yet: DROP and CREATE, or CREATE another stream"},
-    {"FLUSH", "FLUSH is not built yet: a window closes when later events move its watermark"},
     {"INSERT", "INSERT: events come in over POST /v1/streams/{stream}/events"},
     {"REPLACE", "REPLACE: events come in over POST /v1/streams/{stream}/events"},
     {"UPDATE", "UPDATE: a stream is a log and a view follows it; neither is changed by hand"},
@@ -63,8 +62,10 @@ Status rewrite_checks(Cursor& cursor, std::size_t first, CreateStream& stream) {
     const TableShape shape = stream_shape(stream.name, stream.schema);
     cursor.back_to(first);
     for (record::Column& column : stream.schema.columns) {
+        stream.check_positions.push_back(-1);
         if (column.check_sql.empty()) continue;
         const TokenSpan span = TRY(next_check(cursor));
+        stream.check_positions.back() = static_cast<std::int64_t>(cursor.token(span.first).position);
         auto rewritten = rewrite_expression(column.check_sql, shape);
         if (!rewritten) {
             // The position counts in text without its gaps; its tokens are the statement's, one by one.
@@ -167,6 +168,7 @@ Result<Statement> parse_first(Cursor& cursor, std::string_view text) {
     if (cursor.accept({"CREATE"})) return parse_create(cursor);
     if (cursor.accept({"DROP"})) return parse_drop(cursor);
     if (cursor.accept({"SHOW"})) return parse_show(cursor);
+    if (cursor.accept({"FLUSH"})) return Statement(FlushView{TRY(cursor.name("a view after FLUSH"))});
     if (begins_query(cursor) || cursor.sees({"EXPLAIN"})) return parse_query(cursor, text);
     for (const Refused& statement : refused) {
         if (first.is_word(statement.word)) return cursor.unsupported(first, statement.why);

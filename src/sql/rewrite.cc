@@ -180,6 +180,71 @@ class TimeComparisons {
     std::vector<Case> cases_;  // innermost last
 };
 
+// `bucket(ts, '1h') = x` says something of ts that a scan can prune by: x <= ts < x + 1h. The comparison stays as it is
+// and gets the bounds that follow from it beside it, so that no row's answer changes, NULLs included.
+class BucketBounds {
+  public:
+    BucketBounds(const Cursor& cursor, const Scopes& scopes, std::vector<Edit>& edits)
+        : cursor_(cursor), scopes_(scopes), edits_(edits) {}
+
+    void find() {
+        for (std::size_t i = 1; token(i).kind != TokenKind::end; ++i) {
+            if (!token(i).is_word("bucket") || !token(i + 1).is("(") || !begins_condition(token(i - 1))) continue;
+            const TokenSpan time = scopes_.reference_at(i + 2);
+            if (time.empty() || scopes_.type_of(time) != "TIMESTAMP") continue;
+            const std::size_t close = scopes_.closing(i + 1);
+            if (!token(time.last).is(",") || token(time.last + 1).kind != TokenKind::string || close != time.last + 2)
+                continue;
+            const auto size_ms = record::parse_duration_ms(token_value(token(time.last + 1)));
+            if (size_ms) bound(i, text(time), *size_ms, close + 1);
+        }
+    }
+
+  private:
+    const Token& token(std::size_t i) const { return cursor_.token(i); }
+    std::string text(TokenSpan span) const { return cursor_.text(span); }
+
+    static bool begins_condition(const Token& before) {
+        return before.is("(") || before.is_word("where") || before.is_word("and") || before.is_word("or") ||
+               before.is_word("on");
+    }
+    bool ends_condition(const Token& behind) const {
+        if (behind.kind == TokenKind::end || behind.is(")")) return true;
+        for (const std::string_view word : {"and", "or", "group", "order", "limit", "having", "union", "window"}) {
+            if (behind.is_word(word)) return true;
+        }
+        return false;
+    }
+
+    // The other side at `at`: a literal, now() or ago('..'). Empty: something else, of which nothing is known.
+    TokenSpan other_side(std::size_t at) const {
+        if (token(at).kind == TokenKind::string) return {at, at + 1};
+        if ((token(at).is_word("now") || token(at).is_word("ago")) && token(at + 1).is("("))
+            return {at, scopes_.closing(at + 1) + 1};
+        return {at, at};
+    }
+
+    void bound(std::size_t first, const std::string& time, std::int64_t size_ms, std::size_t comparison) {
+        const TokenSpan other = other_side(comparison + 1);
+        if (other.empty() || !is_comparison(token(comparison)) || !ends_condition(token(other.last))) return;
+        const std::string_view how = token(comparison).text;
+        std::string value = text(other);
+        if (token(other.first).kind == TokenKind::string) value = "weir_time(" + value + ")";
+        std::string bounds;
+        if (how == "=" || how == "==" || how == ">=" || how == ">") bounds += " AND " + time + " >= " + value;
+        if (how == "=" || how == "==" || how == "<=" || how == "<")
+            bounds += " AND " + time + " < " + value + " + " + std::to_string(size_ms);
+        if (bounds.empty()) return;
+        edits_.push_back({token(first).position, token(first).position, "("});
+        const std::size_t end = token(other.last - 1).end();
+        edits_.push_back({end, end, bounds + ")"});
+    }
+
+    const Cursor& cursor_;
+    const Scopes& scopes_;
+    std::vector<Edit>& edits_;
+};
+
 // Column references whose table's name needs quotes where it did not have them: sys.streams.name.
 void quote_qualifiers(const Cursor& cursor, const Scopes& scopes, std::vector<Edit>& edits) {
     std::vector<std::string> dotted;
@@ -258,6 +323,7 @@ Result<RewrittenQuery> rewrite_query(std::string_view text,
         edits.push_back({cursor.token(name.span.first).position, cursor.token(name.span.last - 1).end(), name.text});
     }
     TRY(TimeComparisons(cursor, scopes, edits).find());
+    BucketBounds(cursor, scopes, edits).find();
     quote_qualifiers(cursor, scopes, edits);
     RewrittenQuery out;
     out.sql = apply(text, from, to, edits, &out.positions);
@@ -302,7 +368,8 @@ TableShape view_shape(const CreateView& view, const record::Schema& schema) {
         if (!item.is_aggregate) {
             const ViewKey& key = view.keys[static_cast<std::size_t>(item.key)];
             type = key.kind == ViewKey::Kind::expression ? expression_type(key.sql, stream) : "TIMESTAMP";
-        } else if (item.aggregate == AggregateKind::count_star || item.aggregate == AggregateKind::count) {
+        } else if (item.aggregate == AggregateKind::count_star || item.aggregate == AggregateKind::count ||
+                   item.aggregate == AggregateKind::count_distinct) {
             type = "INTEGER";
         } else if (item.aggregate == AggregateKind::avg) {
             type = "REAL";

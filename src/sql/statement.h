@@ -21,9 +21,11 @@ struct CreateStream {
     record::Schema schema;
     std::int64_t retain_ms = 7LL * 86'400'000;
     std::int64_t retain_bytes = -1;  // MAX, -1: none
+    // Of each column: where the expression of its CHECK begins in the statement that was parsed, -1: it has none.
+    std::vector<std::int64_t> check_positions;
 };
 
-enum class AggregateKind : std::uint8_t { count_star, count, sum, min, max, avg };
+enum class AggregateKind : std::uint8_t { count_star, count, sum, min, max, avg, count_distinct, first, last };
 
 // One item of the view's SELECT list, in order.
 struct ViewItem {
@@ -41,6 +43,13 @@ struct ViewKey {
     std::string sql;  // expression text over the stream's columns
 };
 
+// A piece of HAVING: text, or what stands for a value of the row.
+struct HavingPiece {
+    std::string text;    // where neither of the others is set
+    int key = -1;        // index into CreateView::keys
+    int aggregate = -1;  // index into the aggregates of items, in order, then CreateView::having_aggregates
+};
+
 enum class EmitMode : std::uint8_t { changes, final_only };
 
 struct CreateView {
@@ -52,14 +61,23 @@ struct CreateView {
     std::vector<ViewItem> items;
     std::vector<ViewKey> keys;  // must hold window_start or window_end
     std::string where_sql;
+    std::string having_sql;  // as written; names of items, GROUP BY terms and aggregates. Empty: every row
+    std::vector<HavingPiece> having;
+    std::vector<ViewItem> having_aggregates;  // that HAVING asks for and no item has
     std::int64_t lateness_ms = 0;
     EmitMode emit = EmitMode::changes;
+    std::int64_t emit_every_ms = 0;  // of changes; 0: at once
+    bool from_now = false;           // FROM NOW: what the stream held before the view is not in it
 };
 
 struct DropObject {
     bool is_view = false;  // DROP STREAM / DROP MATERIALIZED VIEW (DROP VIEW too)
     std::string name;
     bool if_exists = false;
+};
+
+struct FlushView {
+    std::string name;
 };
 
 struct Show {
@@ -70,7 +88,7 @@ struct Select {
     std::string text;  // SELECT, WITH, VALUES, EXPLAIN QUERY PLAN
 };
 
-using Statement = std::variant<CreateStream, CreateView, DropObject, Show, Select>;
+using Statement = std::variant<CreateStream, CreateView, DropObject, FlushView, Show, Select>;
 
 // One statement, a trailing ';' allowed. Errors: invalid_argument with position and what was expected; unsupported for
 // statements of the contract that are not built (ALTER, FLUSH ...), named.

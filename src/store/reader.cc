@@ -116,17 +116,21 @@ class SqliteReader final : public Reader {
         if (sqlite3_get_autocommit(db_.get()) == 0) (void)detail::execute(db_.get(), "COMMIT");
     }
 
-    Status query_internal(const std::string& sql,
-                          const std::function<void(const std::vector<Value>&)>& on_row) override {
+    Status query_while(const std::string& sql, const std::function<bool(const std::vector<Value>&)>& on_row,
+                       const std::vector<Value>& parameters) override {
         const Trusted trusted(*this);
         Prepared statement = TRY(detail::prepare_own(db_.get(), sql));
+        for (std::size_t i = 0; i < parameters.size(); ++i) {
+            const int code = detail::bind_value(statement.get(), static_cast<int>(i) + 1, parameters[i]);
+            if (code != SQLITE_OK) return detail::error_of(db_.get(), code, "internal query");
+        }
         std::vector<Value> values(static_cast<std::size_t>(sqlite3_column_count(statement.get())));
         while (true) {
             const int code = sqlite3_step(statement.get());
             if (code == SQLITE_DONE) return {};
             if (code != SQLITE_ROW) return detail::error_of(db_.get(), code, "internal query");
             read_row(statement.get(), values);
-            on_row(values);
+            if (!on_row(values)) return {};
         }
     }
 
@@ -253,7 +257,13 @@ class SqliteReader final : public Reader {
         const char* tail = nullptr;
         int code = sqlite3_prepare_v3(db_.get(), sql.data(), static_cast<int>(sql.size()), 0, &raw, &tail);
         Prepared statement(raw);
-        if (code != SQLITE_OK) return user_error(code);
+        if (code != SQLITE_OK) {
+            Error error = user_error(code);
+            // SQLite names no place for what is missing at the end.
+            if (error.position < 0 && error.detail == "incomplete input")
+                error.position = static_cast<std::int64_t>(sql.size());
+            return error;
+        }
         if (statement == nullptr) return Error{Errc::invalid_argument, "there is no statement", 0, 0};
         detail::Lexer rest(std::string_view(sql).substr(static_cast<std::size_t>(tail - sql.data())));
         for (detail::Token t = rest.next(); t.kind != detail::TokenKind::end; t = rest.next()) {

@@ -41,9 +41,18 @@ class Reader {
     // One snapshot for everything until end_snapshot().
     virtual Status begin_snapshot() = 0;
     virtual void end_snapshot() = 0;
-    // Trusted statement of our own (catalog, ends) inside the snapshot.
-    virtual Status query_internal(const std::string& sql,
-                                  const std::function<void(const std::vector<Value>&)>& on_row) = 0;
+    // Trusted statement of our own (catalog, ends) inside the snapshot; `parameters` are its ?1, ?2 ...
+    Status query_internal(const std::string& sql, const std::function<void(const std::vector<Value>&)>& on_row,
+                          const std::vector<Value>& parameters = {}) {
+        const auto every = [&on_row](const std::vector<Value>& row) {
+            on_row(row);
+            return true;
+        };
+        return query_while(sql, every, parameters);
+    }
+    // The same, as long as `on_row` answers true.
+    virtual Status query_while(const std::string& sql, const std::function<bool(const std::vector<Value>&)>& on_row,
+                               const std::vector<Value>& parameters) = 0;
     // Names that the user's statement may use, beside nothing else (json_each and json_tree excepted): a source as a
     // table, and SQL text of a view over our internal tables. Dropped by clear_names(). A name shadows an internal
     // table, so the view's text qualifies what it reads: `SELECT c0 AS window_start FROM main."v0_17"`; it holds no

@@ -1,10 +1,17 @@
 #include "stream/detail/group_table.h"
 
 #include "base/check.h"
+#include "base/wire.h"
 
 #include <algorithm>
 
 namespace weir::stream::detail {
+
+namespace {
+
+constexpr std::uint8_t state_version = 1;
+
+}  // namespace
 
 GroupTable::GroupTable(std::uint32_t words, std::uint32_t texts) : words_(words), texts_(texts), slots_(1024, 0) {}
 
@@ -99,6 +106,44 @@ std::size_t GroupTable::bytes_of(std::uint32_t index) const {
     for (std::uint32_t t = 0; t < texts_; ++t)
         bytes += sizeof(std::string) + g.texts[t].size();
     return bytes;
+}
+
+void GroupTable::encode(std::uint32_t index, std::string& out) const {
+    WireWriter writer(out);
+    writer.u8(state_version);
+    const std::uint64_t* words = this->words(index);
+    for (std::uint32_t w = 0; w < words_; ++w)
+        writer.u64(words[w]);
+    for (std::uint32_t t = 0; t < texts_; ++t)
+        writer.bytes(group(index).texts[t]);
+}
+
+bool GroupTable::decode(std::string_view bytes, std::vector<std::uint64_t>& words,
+                        std::vector<std::string>& texts) const {
+    WireReader reader(bytes);
+    if (reader.u8() != state_version) return false;
+    words.resize(words_);
+    for (std::uint64_t& word : words)
+        word = reader.u64();
+    texts.resize(texts_);
+    for (std::string& text : texts)
+        text.assign(reader.bytes());
+    return reader.ok() && reader.at_end();
+}
+
+bool GroupTable::decode(std::string_view bytes, std::uint32_t index) {
+    WireReader reader(bytes);
+    if (reader.u8() != state_version) return false;
+    std::uint64_t* words = this->words(index);
+    for (std::uint32_t w = 0; w < words_; ++w)
+        words[w] = reader.u64();
+    for (std::uint32_t t = 0; t < texts_; ++t) {
+        const std::string_view text = reader.bytes();
+        // The window has these bytes already: it is the same group as before.
+        bytes_ = bytes_ - group(index).texts[t].size() + text.size();
+        group(index).texts[t].assign(text);
+    }
+    return reader.ok() && reader.at_end();
 }
 
 void GroupTable::grow() {

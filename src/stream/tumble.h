@@ -9,10 +9,24 @@
 // Every record of a partition advances its watermark, filtered and late ones too, after its own test. WHERE comes
 // before the test: what it drops is filtered, never late. REAL sums are kept per partition and merged in partition
 // order; integer sums are 128 bits wide and read as NULL when the result does not fit 64. Text in sum and avg counts as
-// the number it begins with (+ 0). Owner: the apply thread.
+// the number it begins with (+ 0). count(DISTINCT x) is exact. first(x) and last(x) go by (event time, partition,
+// offset) and leave NULLs out, as all aggregates do.
+//
+// When rows are written (the log decides it, never a clock or a batch's size):
+//   EMIT CHANGES          a group's row when the group changed
+//   EMIT CHANGES EVERY d  append time is cut at the multiples of d. When an entry comes that lies behind a cut, the
+//   rows
+//                         become due as the cut found them. A window whose state goes has its last rows due at once.
+//   EMIT FINAL            a window's rows become due when the least watermark has passed its end, each with what every
+//                         partition had accepted up to its own close; what LATENESS lets in later corrects them. A
+//                         group that only such rows made comes as a correction. Nothing else is written of a window
+//                         before that.
+// HAVING is asked of a row when it is written. One that does not satisfy it is gone from the view, and comes back when
+// it does. Owner: the apply thread.
 #pragma once
 
 #include "base/ids.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "record/columns.h"
 #include "store/expression.h"
@@ -28,7 +42,10 @@
 
 namespace weir::stream {
 
-enum class Aggregate : std::uint8_t { count_star, count, sum, min, max, avg };
+// Numbers stand in stored state: new ones come last.
+enum class Aggregate : std::uint8_t { count_star, count, sum, min, max, avg, count_distinct, first, last };
+
+enum class Emit : std::uint8_t { changes, final_rows };
 
 // Where a key or an argument comes from: a column of the stream as it is (fast path), or an expression.
 struct Input {
@@ -55,9 +72,21 @@ struct TumblePlan {
     std::string where_sql;  // empty: all
     std::vector<TumbleKey> keys;
     std::vector<TumbleAggregate> aggregates;
-    std::uint64_t groups_max = 10'000'000;  // open groups; above: process() answers too_large and the view stops
-    std::uint64_t cache_bytes = 64u << 20;  // groups in memory; clean ones beyond it are read back from the state store
+    std::string having_sql;  // over row_term()s; empty: all
+    Emit emit = Emit::changes;
+    std::int64_t emit_every_ms = 0;  // of changes; 0: at once
+    // Above one of these process() answers too_large and the view stops.
+    std::uint64_t groups_max = limits::open_groups_max;            // open groups
+    std::uint64_t distinct_max = limits::distinct_values_max;      // values of count(DISTINCT) in all of them
+    std::uint64_t state_bytes_max = limits::view_state_bytes_max;  // of groups and values, in memory or not
+    // Groups and values in memory; clean ones beyond it are read back from the state store.
+    std::uint64_t cache_bytes = limits::view_cache_bytes;
 };
+
+// How HAVING writes the value in a slot of the row (keys, then aggregates), as SQL over what the operator gives it.
+std::string row_term(const record::Schema& schema, const TumblePlan& plan, std::size_t slot);
+// Errors: invalid_argument and forbidden from the expression.
+Status check_having(const record::Schema& schema, const TumblePlan& plan);
 
 // One run of records of one partition, in offset order: row rows[i] of `columns` has offset base_offset + i.
 // A row whose columns.event_time_ms is record::event_time_is_append_time has the event time append_time_ms.
@@ -87,6 +116,12 @@ struct PartitionWatermark {
     std::int64_t raised_ms = INT64_MIN;  // the highest that raise_watermark() asked for; INT64_MIN: never
 };
 
+// A row as the view's table is to have it: keys then aggregates, in plan order. `encoded_key` sorts like (window_start,
+// keys...) and is the row's identity. Values are valid inside the call only.
+using OnRow = std::function<Status(std::string_view encoded_key, const std::vector<store::Value>& row)>;
+// The table is to have no row under this key; it may have none.
+using OnGone = std::function<Status(std::string_view encoded_key)>;
+
 class Tumble {
   public:
     // `prefix` begins this view's keys in the state store; what is there is loaded (watermarks, counts; groups lazily).
@@ -95,19 +130,26 @@ class Tumble {
                                                 std::string prefix);
     virtual ~Tumble() = default;
 
-    // Late rows are appended to `late`. Errors: too_large (groups_max: nothing of the batch counted, nothing appended),
-    // corrupt (state store; nothing counted either).
+    // Late rows are appended to `late`. Append times never go back. Errors: too_large (a bound of the plan: nothing of
+    // the batch counted, nothing appended), corrupt (state store; nothing counted either).
     virtual Status process(const PartitionRows& rows, std::vector<LateRow>& late) = 0;
 
     // A watermark that the log moved without a record (a tick for a partition without one, FLUSH, idleness): it never
     // falls, and what is at or below the present one changes nothing.
     virtual void raise_watermark(PartitionNo partition, std::int64_t watermark_ms) = 0;
 
-    // Rows of groups that changed since the last call, sorted by encoded key: keys then aggregates, in plan order.
-    // `encoded_key` sorts like (window_start, keys...) and is the row's identity. Values are valid inside the call
-    // only. An error of on_row is passed on, and everything stays dirty.
-    virtual Status take_dirty_rows(
-        const std::function<Status(std::string_view encoded_key, const std::vector<store::Value>& row)>& on_row) = 0;
+    // The log came to this append time without a record of the stream (process() says its own). True: rows that EMIT
+    // CHANGES EVERY held back became due.
+    virtual bool on_append_time(std::int64_t append_ms) = 0;
+    // The append time at which rows that are held back become due; INT64_MAX: none is.
+    virtual std::int64_t rows_due_at_ms() const = 0;
+    // Whatever EVERY holds back becomes due: a view that has caught up shows what it was made from.
+    virtual void release_rows() = 0;
+
+    // The rows that are due since the last call. A group may come twice, as EMIT FINAL made it and as it was corrected;
+    // the later call holds. Mostly in the order of keys. An error of on_row or on_gone is passed on, and everything
+    // stays due. Errors: corrupt, io.
+    virtual Status take_dirty_rows(const OnRow& on_row, const OnGone& on_gone) = 0;
     virtual bool has_dirty_rows() const = 0;
     // Forgets what take_dirty_rows would say (replay below the rows' index).
     virtual void discard_dirty_rows() = 0;
@@ -125,7 +167,10 @@ class Tumble {
     virtual const std::vector<PartitionWatermark>& partitions() const = 0;
     virtual std::int64_t least_watermark_ms() const = 0;  // over all partitions
     virtual std::uint64_t open_groups() const = 0;
-    // Since the view's beginning, dropped ones too: the number of the view's rows. Kept in the state.
+    virtual std::uint64_t distinct_values() const = 0;  // of open groups
+    virtual std::uint64_t state_bytes() const = 0;      // of groups and values, in memory or not
+    // Since the view's beginning, dropped ones too: without HAVING, FINAL and EVERY the number of the view's rows. Kept
+    // in the state.
     virtual std::uint64_t groups_created() const = 0;
 };
 

@@ -1,6 +1,7 @@
 // Any bytes as a body and as a stored event. Beside crashes it looks for contradictions: a line must be malformed
 // exactly when simdjson's DOM parser refuses it (where the two are meant to agree), and what the door accepted must
-// read the same from the log. The first byte picks the shape of the body.
+// read the same from the log. The first byte picks the
+// shape of the body. What passes for a CloudEvent must be one to the DOM, too.
 #include "base/limits.h"
 #include "record/json.h"
 #include "record/path.h"
@@ -86,7 +87,9 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static simdjson::dom::parser dom;
     if (size < 1) return 0;
     const Schema& schema = schemas[data[0] & 1];
-    const BodyShape shape = (data[0] & 2) != 0 ? BodyShape::json : BodyShape::ndjson;
+    const BodyShape shape = (data[0] & 2) == 0   ? BodyShape::ndjson
+                            : (data[0] & 4) == 0 ? BodyShape::json
+                                                 : BodyShape::cloudevents;
     const std::size_t length = size - 1;
     const std::unique_ptr<char[]> bytes = std::make_unique<char[]>(length + JsonDecoder::padding_bytes);
     if (length > 0) std::memcpy(bytes.get(), data + 1, length);
@@ -105,6 +108,13 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
         require(stored.event_time_ms[row] == out.columns.event_time_ms[row]);
         simdjson::dom::element element;
         if (comparable(raw)) require(dom.parse(raw.data(), raw.size()).get(element) == simdjson::SUCCESS);
+        if (shape == BodyShape::cloudevents && comparable(raw)) {
+            for (const char* name : {"specversion", "id", "source", "type"}) {
+                std::string_view text;
+                require(element[name].get(text) == simdjson::SUCCESS && !text.empty());
+                require(name[1] != 'p' || text == "1.0");
+            }
+        }
     }
     for (const Rejection& r : out.rejected) {
         const std::string_view raw = body.substr(r.raw.offset, r.raw.size);

@@ -115,6 +115,15 @@ std::string not_an_object_message(const Token& token) {
     return cut("expected a JSON object, got " + what_is_there(token));
 }
 
+std::string missing_attribute_message(std::string_view name, const Token& token) {
+    return cut("$." + std::string(name) + ": a CloudEvent needs it as a string that is not empty, got " +
+               what_is_there(token));
+}
+
+std::string other_version_message(const Token& version) {
+    return cut("$.specversion: this server reads CloudEvents 1.0, got " + what_is_there(version));
+}
+
 std::string missing_key_message(const Column& column, const Token& token) {
     return cut(where(column) + ": a column of the DEDUP KEY is " + std::string(absent_or_null(token)));
 }

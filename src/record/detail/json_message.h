@@ -16,6 +16,9 @@ namespace weir::record::detail {
 std::string fault_message(Fault fault, std::string_view text, const char* at);
 std::string too_large_message(std::size_t bytes);
 std::string not_an_object_message(const Token& token);
+// "$.source: a CloudEvent needs it as a string that is not empty, got 7"
+std::string missing_attribute_message(std::string_view name, const Token& token);
+std::string other_version_message(const Token& version);
 // "$.event_id: the DEDUP KEY is absent"
 std::string missing_key_message(const Column& column, const Token& token);
 std::string event_time_message(const Column& column, const Token& token, Read read);

@@ -224,7 +224,7 @@ inline std::uint32_t Scanner::member(std::uint32_t node, const char* key, const 
 
 template <bool stop_early>
 const char* Scanner::walk(const char* at, const char* end) {
-    std::array<Frame, limits::json_depth_max> frames;  // NOLINT: what is above `depth` is never read
+    std::array<Frame, limits::json_depth_max> frames;  // what is above `depth` is never read
     std::size_t depth = 0;
     std::uint32_t node = 1;  // of the value at hand
     std::uint32_t missing = plan_->places();

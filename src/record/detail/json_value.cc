@@ -128,7 +128,7 @@ bool decode_base64(std::string_view text, std::string& out) {
     const std::size_t mark = out.size();
     std::uint32_t bits = 0;
     for (std::size_t i = 0; i < text.size(); ++i) {
-        const int value = base64_values[static_cast<unsigned char>(text[i])];
+        const std::int8_t value = base64_values[static_cast<unsigned char>(text[i])];
         if (value < 0) {
             out.resize(mark);
             return false;

@@ -1,32 +1,18 @@
 #include "base/limits.h"
+#include "sql/detail/parse_having.h"
 #include "sql/detail/parse_stream.h"
+#include "sql/detail/view_aggregates.h"
 
 #include <algorithm>
-#include <array>
 
 namespace weir::sql {
 namespace {
-
-constexpr std::array<std::pair<std::string_view, AggregateKind>, 5> aggregates = {{
-    {"count", AggregateKind::count},
-    {"sum", AggregateKind::sum},
-    {"min", AggregateKind::min},
-    {"max", AggregateKind::max},
-    {"avg", AggregateKind::avg},
-}};
-// Aggregates of SQLite and of the dialect's plan that views do not have yet.
-constexpr std::array<std::string_view, 11> other_aggregates = {
-    "total",  "group_concat",     "string_agg",        "first",          "last", "arg_max", "arg_min",
-    "median", "json_group_array", "json_group_object", "approx_quantile"};
 
 // One SELECT item before GROUP BY is known.
 struct Item {
     TokenSpan span;
     std::string alias;  // empty: none
-    bool is_aggregate = false;
-    AggregateKind aggregate = AggregateKind::count_star;
-    TokenSpan argument;
-    int key = -1;
+    std::optional<AggregateCall> aggregate;
 };
 
 class ViewParser {
@@ -53,12 +39,11 @@ class ViewParser {
         TRY(group_by(select));
         TRY(trailing());
         TRY(resolve_items());
+        TRY(resolve_having());
         return std::move(view_);
     }
 
   private:
-    static bool is_call(const Token& name, const Token& next) { return name.kind == TokenKind::word && next.is("("); }
-
     Status item() {
         Item item;
         const Token& where = cursor_.peek();
@@ -90,76 +75,11 @@ class ViewParser {
                !nearest_word(token.text, {"FROM"}).empty();
     }
 
+    // An item is an aggregate as a whole, or has none in it.
     Status classify(Item& item) {
-        const Token& first = cursor_.token(item.span.first);
-        // A whole item `name ( ... )`: the closing parenthesis belongs to the first opening one.
-        const bool call = is_call(first, cursor_.token(item.span.first + 1)) && closes_at_end(item.span);
-        if (call) {
-            for (const auto& [name, kind] : aggregates) {
-                if (first.is_word(name)) return aggregate(item, kind);
-            }
-        }
-        return refuse_inner_aggregates(item.span);
-    }
-
-    bool closes_at_end(TokenSpan span) const {
-        std::size_t depth = 0;
-        for (std::size_t i = span.first + 1; i < span.last; ++i) {
-            if (cursor_.token(i).is("(")) ++depth;
-            if (cursor_.token(i).is(")") && --depth == 0) return i + 1 == span.last;
-        }
-        return false;
-    }
-
-    Status aggregate(Item& item, AggregateKind kind) {
-        const Token& name = cursor_.token(item.span.first);
-        item.argument = {item.span.first + 2, item.span.last - 1};
-        const Token& argument = cursor_.token(item.argument.first);
-        if (argument.is_word("DISTINCT")) {
-            return cursor_.unsupported(argument, lower_ascii(name.text) + "(DISTINCT ...) in a view is not built yet");
-        }
-        std::size_t depth = 0, commas = 0;
-        for (std::size_t i = item.argument.first; i < item.argument.last; ++i) {
-            if (cursor_.token(i).is("(")) ++depth;
-            if (cursor_.token(i).is(")")) --depth;
-            if (cursor_.token(i).is(",") && depth == 0) ++commas;
-        }
-        // min(a, b) is the smaller of two values of one row: an expression, not an aggregate.
-        if (commas > 0 && (kind == AggregateKind::min || kind == AggregateKind::max))
-            return refuse_inner_aggregates(item.argument);
-        if (commas > 0) return cursor_.error(argument, lower_ascii(name.text) + "() takes one argument");
-        item.is_aggregate = true;
-        item.aggregate = kind;
-        const bool star = argument.is("*") && item.argument.last == item.argument.first + 1;
-        if (kind == AggregateKind::count && (star || item.argument.empty())) {
-            item.aggregate = AggregateKind::count_star;
-            item.argument = {};
-            return {};
-        }
-        if (star || item.argument.empty()) {
-            return cursor_.error(argument, lower_ascii(name.text) + "() needs an expression over the stream's columns");
-        }
-        return refuse_inner_aggregates(item.argument);
-    }
-
-    Status refuse_inner_aggregates(TokenSpan span) {
-        for (std::size_t i = span.first; i + 1 < span.last; ++i) {
-            const Token& token = cursor_.token(i);
-            if (!is_call(token, cursor_.token(i + 1))) continue;
-            for (const std::string_view name : other_aggregates) {
-                if (token.is_word(name)) {
-                    return cursor_.unsupported(
-                        token, std::string(name) +
-                                   "() in a view is not built yet: the aggregates are count, sum, min, max and avg");
-                }
-            }
-            const bool inner = token.is_word("count") || token.is_word("sum") || token.is_word("avg");
-            if (inner) {
-                return cursor_.unsupported(token, "an expression over aggregates is not built yet: select " +
-                                                      lower_ascii(token.text) +
-                                                      "() by itself and compute when you query the view");
-            }
-        }
+        const auto call = TRY(aggregate_at(cursor_, item.span.first));
+        if (!call || call->last != item.span.last) return refuse_aggregates(cursor_, item.span);
+        item.aggregate = call;
         return {};
     }
 
@@ -262,7 +182,7 @@ class ViewParser {
                 span = by_alias(span);
             }
         }
-        TRY(refuse_inner_aggregates(span));
+        TRY(refuse_aggregates(cursor_, span));
         if (span.last == span.first + 1 && !cursor_.token(span.first).is_name())
             return cursor_.error(where, "GROUP BY a constant makes one group");
         const std::string key = cursor_.key(span);
@@ -278,7 +198,7 @@ class ViewParser {
         if (std::ranges::any_of(items_, [&](const Item& item) { return cursor_.key(item.span) == key; })) return term;
         const std::string name = token_value(cursor_.token(term.first));
         for (const Item& item : items_) {
-            if (!item.alias.empty() && !item.is_aggregate && same_word(item.alias, name)) return item.span;
+            if (!item.alias.empty() && !item.aggregate && same_word(item.alias, name)) return item.span;
         }
         return term;
     }
@@ -292,7 +212,7 @@ class ViewParser {
                                             std::to_string(items_.size()) + " items");
         }
         const Item& item = items_[number - 1];
-        if (item.is_aggregate)
+        if (item.aggregate)
             return cursor_.error(
                 where, "GROUP BY " + std::string(where.text) + " is an aggregate: rows cannot be grouped by it");
         return &item;
@@ -314,8 +234,7 @@ class ViewParser {
 
     Status refuse_clause() {
         const Token& where = cursor_.peek();
-        if (cursor_.sees({"HAVING"}))
-            return cursor_.unsupported(where, "HAVING in a view is not built yet: use WHERE when you query the view");
+        if (cursor_.sees({"HAVING"})) return cursor_.error(where, "HAVING stands behind GROUP BY");
         if (cursor_.sees({"ORDER"}) || cursor_.sees({"LIMIT"})) {
             return cursor_.unsupported(
                 where, "ORDER BY and LIMIT in a view are not built yet: use them when you query the view");
@@ -325,11 +244,8 @@ class ViewParser {
             return cursor_.unsupported(where, "LATE TO is not built yet: late rows are in " + view_.name + "_late");
         if (cursor_.sees({"ZONE"}))
             return cursor_.unsupported(where, "ZONE is not built yet: windows are cut in UTC; OFFSET shifts them");
-        if (cursor_.sees({"FROM", "NOW"}))
-            return cursor_.unsupported(where, "FROM NOW is not built yet: a view begins at the log's start");
         if (cursor_.sees({"FROM"}))
-            return cursor_.unsupported(where,
-                                       "FROM behind GROUP BY is not built yet: a view begins at the log's start");
+            return cursor_.unsupported(where, "a view begins at the log's start, or with FROM NOW at this statement");
         if (cursor_.sees({"UNION"}) || cursor_.sees({"WINDOW"}))
             return cursor_.unsupported(where, std::string(where.text) + " in a view is not built yet");
         return {};
@@ -343,31 +259,45 @@ class ViewParser {
                 if (has_lateness) return cursor_.error(where, "LATENESS stands twice");
                 has_lateness = true;
                 view_.lateness_ms = TRY(cursor_.duration("LATENESS"));
+            } else if (cursor_.accept({"HAVING"})) {
+                if (!having_.empty()) return cursor_.error(where, "HAVING stands twice");
+                having_ = TRY(cursor_.expression("the condition after HAVING"));
+                view_.having_sql = cursor_.text(having_);
             } else if (cursor_.accept({"EMIT"})) {
                 if (has_emit) return cursor_.error(where, "EMIT stands twice");
                 has_emit = true;
                 TRY(emit());
             } else if (cursor_.accept({"OFFSET"})) {
                 TRY(offset(where));
+            } else if (cursor_.accept({"FROM", "NOW"})) {
+                if (view_.from_now) return cursor_.error(where, "FROM NOW stands twice");
+                view_.from_now = true;
             } else {
                 TRY(refuse_clause());
-                return cursor_.unexpected({"LATENESS", "EMIT", "OFFSET", "HAVING", "or the end of the statement"});
+                return cursor_.unexpected(
+                    {"LATENESS", "EMIT", "FROM NOW", "OFFSET", "HAVING", "or the end of the statement"});
             }
         }
         return {};
     }
 
     Status emit() {
-        const Token& where = cursor_.peek();
-        if (cursor_.sees({"FINAL"}))
-            return cursor_.unsupported(
-                where, "EMIT FINAL is not built yet: EMIT CHANGES shows a window from its first event on");
-        if (!cursor_.accept({"CHANGES"})) return cursor_.unexpected({"CHANGES", "FINAL"});
-        if (cursor_.sees({"EVERY"}) || cursor_.sees({"THEN"})) {
-            return cursor_.unsupported(cursor_.peek(),
-                                       "EMIT CHANGES " + std::string(cursor_.peek().text) + " is not built yet");
+        if (cursor_.accept({"FINAL"})) {
+            view_.emit = EmitMode::final_only;
+            if (cursor_.sees({"EVERY"}))
+                return cursor_.error(cursor_.peek(),
+                                     "EVERY belongs to EMIT CHANGES: EMIT FINAL writes a row when its "
+                                     "window has ended");
+            return {};
         }
-        view_.emit = EmitMode::changes;
+        if (!cursor_.accept({"CHANGES"})) return cursor_.unexpected({"CHANGES", "FINAL"});
+        if (cursor_.accept({"EVERY"})) {
+            const Token& token = cursor_.peek();
+            view_.emit_every_ms = TRY(cursor_.duration("EVERY"));
+            if (view_.emit_every_ms == 0) return cursor_.error(token, "EVERY needs a duration above zero");
+        }
+        if (cursor_.sees({"THEN"}))
+            return cursor_.unsupported(cursor_.peek(), "EMIT CHANGES THEN FINAL is not built yet");
         return {};
     }
 
@@ -377,18 +307,18 @@ class ViewParser {
             const Token& where = cursor_.token(item.span.first);
             ViewItem out;
             out.name = !item.alias.empty() ? item.alias : plain_name(item.span);
-            if (item.is_aggregate) {
+            if (item.aggregate) {
                 out.is_aggregate = true;
-                out.aggregate = item.aggregate;
-                out.argument_sql = cursor_.text(item.argument);
+                out.aggregate = item.aggregate->kind;
+                out.argument_sql = cursor_.text(item.aggregate->argument);
             } else {
                 const std::string key = cursor_.key(item.span);
                 auto found = std::ranges::find(key_texts_, key);
                 if (found == key_texts_.end()) {
                     if (!is_window_bound(where, item.span)) {
-                        return cursor_.error(
-                            where, "'" + cursor_.text(item.span).substr(0, 60) +
-                                       "' is neither an aggregate (count, sum, min, max, avg) nor in GROUP BY");
+                        return cursor_.error(where, "'" + cursor_.text(item.span).substr(0, 60) +
+                                                        "' is neither an aggregate (" + std::string(aggregate_names()) +
+                                                        ") nor in GROUP BY");
                     }
                     // The window's other bound: the one in GROUP BY determines it.
                     add_key(item.span, key);
@@ -409,6 +339,20 @@ class ViewParser {
         return {};
     }
 
+    Status resolve_having() {
+        if (having_.empty()) return {};
+        HavingNames names;
+        names.keys = key_texts_;
+        for (const Item& item : items_) {
+            if (item.aggregate) names.aggregates.push_back(item.aggregate->key(cursor_));
+        }
+        names.add_bound = [this](TokenSpan span) {
+            add_key(span, cursor_.key(span));
+            return static_cast<int>(view_.keys.size()) - 1;
+        };
+        return sql::resolve_having(cursor_, having_, std::move(names), view_);
+    }
+
     static bool is_window_bound(const Token& token, TokenSpan span) {
         if (span.last != span.first + 1 || !token.is_name()) return false;
         const std::string name = token_value(token);
@@ -424,6 +368,7 @@ class ViewParser {
     CreateView view_;
     std::vector<Item> items_;
     std::vector<std::string> key_texts_;  // Cursor::key of each of view_.keys
+    TokenSpan having_;
     bool has_offset_ = false;
 };
 

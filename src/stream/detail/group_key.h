@@ -64,15 +64,28 @@ class KeyWriter {
         store(size_ - 8, ordered_bits(v));
     }
     void add_text(std::string_view text) { add_escaped(KeyTag::text, text); }
+    // Plain big-endian numbers, without a tag: what tells them apart has to be known.
+    void add_raw64(std::uint64_t v) {
+        grow(8);
+        store(size_ - 8, v);
+    }
+    void add_raw16(std::uint16_t v) {
+        grow(2);
+        bytes_[size_ - 2] = static_cast<char>(v >> 8);
+        bytes_[size_ - 1] = static_cast<char>(v & 0xff);
+    }
     // Of any type, as expressions yield them.
     void add_value(const store::Value& value);
 
   private:
-    void tag(KeyTag tag, std::size_t bytes) {
+    void grow(std::size_t bytes) {
         if (size_ + bytes > bytes_.size()) [[unlikely]]
             bytes_.resize(2 * (size_ + bytes));
-        bytes_[size_] = static_cast<char>(tag);
         size_ += bytes;
+    }
+    void tag(KeyTag tag, std::size_t bytes) {
+        grow(bytes);
+        bytes_[size_ - bytes] = static_cast<char>(tag);
     }
     void store(std::size_t at, std::uint64_t v) {
         const beu64 wire(v);

@@ -13,6 +13,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace weir::stream::detail {
@@ -22,12 +23,19 @@ constexpr std::uint32_t no_group = UINT32_MAX;
 struct Window {
     std::int64_t start_ms = 0;
     std::uint64_t groups = 0;        // that exist, in memory or in the state store
+    std::uint64_t bytes = 0;         // of their state: keys, words, texts
     std::uint64_t in_memory = 0;     // uncounted ones included
     std::uint64_t uncounted = 0;     // made by the batch in progress, not yet in `groups`
     std::uint32_t first = no_group;  // of the list of those in memory
     bool is_stored = false;          // the state store may have something of it
     bool is_changed = false;         // `groups` differs from what the state store has
     bool in_flight = false;          // collected, not yet known to be stored
+    // Of the rows, see emission.h
+    bool is_final = false;          // EMIT FINAL: the least watermark has passed its end
+    bool is_due = false;            // EMIT FINAL: it became so, and its rows are not written yet
+    bool is_closing = false;        // its state is not stored any more, its rows are still to be read
+    bool has_evicted_rows = false;  // EVERY: the state store may have groups whose rows are held back
+    std::uint64_t last_epoch = 0;   // EVERY: in which a group of it changed last
 };
 
 // Why a group may not leave memory, and which lists it is on.
@@ -35,11 +43,12 @@ enum GroupFlag : std::uint8_t {
     row_dirty = 1,         // its row changed since take_dirty_rows
     checkpoint_dirty = 2,  // its state changed since collect_checkpoint
     in_flight = 4,         // collected, not yet known to be stored
-    dropped = 8,           // its window is gone; only its row is still wanted
+    closing = 8,           // its window is gone and the state store lacks its last state; only its row is still wanted
     touched = 16,          // used since the eviction hand last came by
     in_use = 32,           // this place of the slab is taken
+    row_held = 64,         // its row changed and is held back; it may leave memory all the same
 };
-constexpr std::uint8_t pinning_flags = row_dirty | checkpoint_dirty | in_flight | dropped;
+constexpr std::uint8_t pinning_flags = row_dirty | checkpoint_dirty | in_flight | closing;
 
 struct Group {
     static constexpr std::size_t inline_bytes = 32;
@@ -84,6 +93,9 @@ class GroupTable {
 
     Group& group(std::uint32_t index) { return chunks_[index / chunk_groups].groups[index % chunk_groups]; }
     const Group& group(std::uint32_t index) const { return chunks_[index / chunk_groups].groups[index % chunk_groups]; }
+    const std::uint64_t* words(std::uint32_t index) const {
+        return chunks_[index / chunk_groups].words.get() + std::size_t{index % chunk_groups} * words_;
+    }
     std::uint64_t* words(std::uint32_t index) {
         return chunks_[index / chunk_groups].words.get() + std::size_t{index % chunk_groups} * words_;
     }
@@ -91,7 +103,22 @@ class GroupTable {
     std::size_t bytes_of(std::uint32_t index) const;
     // Of all groups. Who changes the length of a text says so.
     std::size_t bytes() const { return bytes_; }
-    void on_text_resize(std::size_t from, std::size_t to) { bytes_ = bytes_ - from + to; }
+    void on_text_resize(std::uint32_t index, std::size_t from, std::size_t to) {
+        bytes_ = bytes_ - from + to;
+        text_growth_ += static_cast<std::int64_t>(to) - static_cast<std::int64_t>(from);
+        Window& window = *group(index).window;
+        window.bytes = window.bytes - from + to;
+        window.is_changed = true;
+    }
+    // How much longer the texts of all groups became since the last call.
+    std::int64_t take_text_growth() { return std::exchange(text_growth_, 0); }
+
+    // A group's state as bytes: version u8 | a u64 a word | length u32 and bytes a text. Golden in group_table_test.
+    void encode(std::uint32_t index, std::string& out) const;
+    // Into a group that insert() just made. False: not such bytes.
+    bool decode(std::string_view bytes, std::uint32_t index);
+    // The same into memory of the caller's.
+    bool decode(std::string_view bytes, std::vector<std::uint64_t>& words, std::vector<std::string>& texts) const;
     std::uint32_t size() const { return size_; }            // taken indices
     std::uint32_t index_end() const { return index_end_; }  // all indices are below
 
@@ -113,6 +140,7 @@ class GroupTable {
     std::uint32_t size_ = 0;
     std::uint32_t linked_ = 0;
     std::size_t bytes_ = 0;
+    std::int64_t text_growth_ = 0;
 };
 
 }  // namespace weir::stream::detail

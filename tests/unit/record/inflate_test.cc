@@ -100,6 +100,56 @@ TEST_CASE("bombs stop at the limit") {
     CHECK(code(unzstd, pack_zstd(zeros), 1 << 20) == Errc::too_large);
 }
 
+TEST_CASE("bodies of very many members or frames end, and stay within the limit") {
+    std::string gz, zs, skippable;
+    const std::string empty_member = pack(""), empty_frame = pack_zstd("");
+    const std::string skip("\x50\x2a\x4d\x18\0\0\0\0", 8);
+    while (gz.size() < 1 << 20)
+        gz += empty_member;
+    while (zs.size() < 1 << 20) {
+        zs += empty_frame;
+        skippable += skip;
+    }
+    auto a = gunzip(gz + pack("x"), 1);
+    REQUIRE(a);
+    CHECK(a.value() == "x");
+    auto b = unzstd(zs + pack_zstd("x"), 1);
+    REQUIRE(b);
+    CHECK(b.value() == "x");
+    auto c = unzstd(skippable + pack_zstd("x") + skippable, 1);
+    REQUIRE(c);
+    CHECK(c.value() == "x");
+    CHECK(code(unzstd, zs + "x") == Errc::invalid_argument);
+    CHECK(code(unzstd, skippable + skip.substr(0, 7)) == Errc::invalid_argument);
+    // A skippable frame that says more than there is.
+    CHECK(code(unzstd, std::string("\x50\x2a\x4d\x18\xff\xff\xff\xff", 8) + "x") == Errc::invalid_argument);
+    // Many small ones are a bomb, too.
+    std::string small;
+    const std::string frame = pack_zstd(std::string(1000, '\0'));
+    for (int i = 0; i < 1001; i++)
+        small += frame;
+    CHECK(code(unzstd, small, 1'000'000) == Errc::too_large);
+}
+
+TEST_CASE("a zstd body whose window is above 8 MiB is too large, however little comes out") {
+    const auto with_window = [](int log) {
+        ZSTD_CCtx* context = ZSTD_createCCtx();
+        ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, log);
+        std::string out(1000, '\0');
+        ZSTD_inBuffer in{"abc", 3, 0};
+        ZSTD_outBuffer to{out.data(), out.size(), 0};
+        ZSTD_compressStream2(context, &to, &in, ZSTD_e_continue);  // unknown size: the window goes into the header
+        ZSTD_compressStream2(context, &to, &in, ZSTD_e_end);
+        out.resize(to.pos);
+        ZSTD_freeCCtx(context);
+        return out;
+    };
+    CHECK(unzstd(with_window(23), 100));
+    CHECK(code(unzstd, with_window(24)) == Errc::too_large);
+    CHECK(code(unzstd, with_window(27)) == Errc::too_large);
+    CHECK(code(unzstd, pack_zstd("x") + with_window(24)) == Errc::too_large);
+}
+
 TEST_CASE("random damage to a compressed body never does harm") {
     Prng prng(7);
     const std::string gz = pack(noise(300) + std::string(3000, 'q')),

@@ -1046,6 +1046,7 @@ TEST_CASE("reasons have stable names") {
     CHECK(reject_name(Reject::malformed_json) == "malformed_json");
     CHECK(reject_name(Reject::too_deep) == "too_deep");
     CHECK(reject_name(Reject::not_an_object) == "not_an_object");
+    CHECK(reject_name(Reject::bad_cloudevent) == "bad_cloudevent");
     CHECK(reject_name(Reject::missing_dedup_key) == "missing_dedup_key");
     CHECK(reject_name(Reject::bad_event_time) == "bad_event_time");
     CHECK(reject_name(Reject::future_event_time) == "future_event_time");

@@ -36,7 +36,12 @@ std::string meaning(const CreateStream& s) {
 std::string meaning(const CreateView& v) {
     std::string out = v.name + "|" + v.stream + "|" + std::to_string(v.if_not_exists) + "," +
                       std::to_string(v.window_ms) + "," + std::to_string(v.window_offset_ms) + "," +
-                      std::to_string(v.lateness_ms) + "|" + v.where_sql;
+                      std::to_string(v.lateness_ms) + "," + std::to_string(static_cast<int>(v.emit)) + "," +
+                      std::to_string(v.emit_every_ms) + "|" + v.where_sql + "|" + v.having_sql;
+    for (const HavingPiece& p : v.having)
+        out += "\nhaving " + p.text + "|" + std::to_string(p.key) + "|" + std::to_string(p.aggregate);
+    for (const ViewItem& i : v.having_aggregates)
+        out += "\nits aggregate " + std::to_string(static_cast<int>(i.aggregate)) + "|" + i.argument_sql;
     for (const ViewKey& k : v.keys)
         out += "\nkey " + k.name + "|" + k.sql + "|" + std::to_string(static_cast<int>(k.kind));
     for (const ViewItem& i : v.items) {
@@ -138,8 +143,9 @@ class Generator {
             group += ", " + e;
         }
         if (coin()) items += ", window_end AS \"to\"";
-        constexpr std::array<const char*, 6> calls = {"count(*)",      "count(a)",     "sum(a + 1)",
-                                                      "min(lower(b))", "max(\"c d\")", "avg(a)"};
+        constexpr std::array<const char*, 9> calls = {"count(*)",          "count(a)",     "sum(a + 1)",
+                                                      "min(lower(b))",     "max(\"c d\")", "avg(a)",
+                                                      "count(DISTINCT a)", "first(b)",     "last(a || b)"};
         for (std::size_t i = 0; i < calls.size(); ++i) {
             if (coin()) items += std::string(", ") + calls[i] + (coin() ? " AS \"x " + std::to_string(i) + "\"" : "");
         }
@@ -147,7 +153,8 @@ class Generator {
         if (coin()) text += coin() ? " OFFSET 5m" : " OFFSET -5m";
         if (coin()) text += " WHERE /* here */ " + expression("w");
         text += " GROUP BY " + group;
-        if (coin()) text += " EMIT CHANGES";
+        if (coin()) text += " HAVING count(DISTINCT a) > 3 AND max(b) <> window_end OR window_start IS NULL";
+        if (coin()) text += coin() ? " EMIT CHANGES" : coin() ? " EMIT CHANGES EVERY 90s" : " EMIT FINAL";
         if (coin()) text += " LATENESS 90s";
         return text;
     }
@@ -173,6 +180,15 @@ TEST_CASE("canonical: golden") {
           "CREATE MATERIALIZED VIEW v AS SELECT 1+a AS \"1+a\", window_start AS window_start, sum(b) AS \"sum(b)\" "
           "FROM TUMBLE(s, 1h) "
           "GROUP BY window_start, 1+a LATENESS 0s EMIT CHANGES");
+    CHECK(text("create materialized view v as select window_start, first(a), count( distinct b) n from tumble(s,60m) "
+               "group by 1 emit final having n>3 and last(a)>first(a) lateness 60s") ==
+          "CREATE MATERIALIZED VIEW v AS SELECT window_start AS window_start, first(a) AS \"first(a)\", "
+          "count(DISTINCT b) AS n FROM TUMBLE(s, 1h) GROUP BY window_start HAVING n>3 and last(a)>first(a) "
+          "LATENESS 1m EMIT FINAL");
+    CHECK(text("create materialized view v as select window_start from tumble(s,60m) group by 1 "
+               "emit changes every 1500ms") ==
+          "CREATE MATERIALIZED VIEW v AS SELECT window_start AS window_start FROM TUMBLE(s, 1h) "
+          "GROUP BY window_start LATENESS 0s EMIT CHANGES EVERY 1500ms");
 }
 
 TEST_CASE("canonical: a CHECK compares times, once and for all") {

@@ -292,6 +292,92 @@ TEST_CASE("CREATE MATERIALIZED VIEW: what is wrong, and where") {
     invalid(view_of("window_start, sum(a, b)", "GROUP BY 1"), "a, b", "one argument");
 }
 
+TEST_CASE("CREATE MATERIALIZED VIEW: count(DISTINCT), first and last") {
+    const CreateView v = view(
+        view_of("window_start, count(DISTINCT a + 1) AS d, COUNT( distinct b ), first(c) AS f, last(c)", "GROUP BY 1"));
+    REQUIRE(v.items.size() == 5);
+    CHECK(v.items[1].aggregate == AggregateKind::count_distinct);
+    CHECK(v.items[1].argument_sql == "a + 1");
+    CHECK(v.items[2].aggregate == AggregateKind::count_distinct);
+    CHECK(v.items[2].name == "COUNT( distinct b )");
+    CHECK(v.items[3].aggregate == AggregateKind::first);
+    CHECK(v.items[3].argument_sql == "c");
+    CHECK(v.items[4].aggregate == AggregateKind::last);
+    invalid(view_of("window_start, count(DISTINCT)", "GROUP BY 1"), ") FROM", "count() needs an expression");
+    invalid(view_of("window_start, count(DISTINCT *)", "GROUP BY 1"), "*) FROM", "count() needs an expression");
+    invalid(view_of("window_start, count(DISTINCT a, b)", "GROUP BY 1"), "a, b", "one argument");
+    invalid(view_of("window_start, first()", "GROUP BY 1"), ") FROM", "first() needs an expression");
+    unbuilt(view_of("window_start, last(count(*))", "GROUP BY 1"), "count(*", "an expression over aggregates");
+}
+
+TEST_CASE("CREATE MATERIALIZED VIEW: EMIT") {
+    const auto emit = [](const std::string& clause) { return view(view_of("window_start", "GROUP BY 1 " + clause)); };
+    CHECK(emit("").emit == EmitMode::changes);
+    CHECK(emit("").emit_every_ms == 0);
+    CHECK(emit("EMIT FINAL").emit == EmitMode::final_only);
+    CHECK(emit("emit final LATENESS 1h").lateness_ms == 3'600'000);
+    CHECK(emit("EMIT CHANGES EVERY 90s").emit == EmitMode::changes);
+    CHECK(emit("EMIT CHANGES EVERY 90s").emit_every_ms == 90'000);
+    invalid(view_of("window_start", "GROUP BY 1 EMIT CHANGES EVERY 0s"), "0s", "above zero");
+    invalid(view_of("window_start", "GROUP BY 1 EMIT CHANGES EVERY"), "", "expected a duration after EVERY");
+    invalid(view_of("window_start", "GROUP BY 1 EMIT FINAL EVERY 1s"), "EVERY", "EVERY belongs to EMIT CHANGES");
+    invalid(view_of("window_start", "GROUP BY 1 EMIT"), "", "expected CHANGES or FINAL");
+}
+
+// HAVING as the plan reads it: k0 ... for keys, a0 ... for aggregates.
+std::string having_of(const CreateView& v) {
+    std::string out;
+    for (const HavingPiece& piece : v.having) {
+        out += out.empty() ? "" : " ";
+        out += piece.key >= 0         ? "k" + std::to_string(piece.key)
+               : piece.aggregate >= 0 ? "a" + std::to_string(piece.aggregate)
+                                      : piece.text;
+    }
+    return out;
+}
+
+TEST_CASE("CREATE MATERIALIZED VIEW: HAVING knows GROUP BY terms, items and aggregates") {
+    const auto having = [](const std::string& items, const std::string& condition) {
+        return view(view_of(items, "GROUP BY window_start, status, lower(path) HAVING " + condition + " EMIT CHANGES"));
+    };
+    const std::string items = "window_start, status, count(*) AS n, sum(bytes) AS bytes, lower(path) AS p";
+    const auto text = [&](const std::string& condition) { return having_of(having(items, condition)); };
+    CHECK(text("n > 10") == "a0 > 10");
+    CHECK(text("N>10 AND bytes IS NOT NULL") == "a0 > 10 AND a1 IS NOT NULL");
+    CHECK(text("count(*) > 10 OR COUNT( * ) < 2") == "a0 > 10 OR a0 < 2");
+    CHECK(text("status BETWEEN 1 AND n") == "k1 BETWEEN 1 AND a0");
+    CHECK(text("lower(path) = 'x' AND p <> 'y' AND LOWER(path) LIKE 'z'") == "k2 = 'x' AND k2 <> 'y' AND k2 LIKE 'z'");
+    CHECK(text("window_start > '2024-01-01'") == "k0 > '2024-01-01'");
+    CHECK(text("window_end > 5 OR window_end < 2") == "k3 > 5 OR k3 < 2");
+    CHECK(text("CAST(n AS INTEGER) % 2 = 0") == "CAST ( a0 AS INTEGER ) % 2 = 0");
+    CHECK(text("CASE WHEN n > 1 THEN true ELSE \"status\" END") == "CASE WHEN a0 > 1 THEN true ELSE k1 END");
+    CHECK(text("min(n, status) > 3 AND coalesce(bytes, 0) > 1") == "min ( a0 , k1 ) > 3 AND coalesce ( a1 , 0 ) > 1");
+    // What the SELECT list does not have is kept for HAVING alone, each once.
+    const CreateView own =
+        having("window_start, count(*) AS n", "max(bytes) > 3 AND count(DISTINCT path) > max( bytes ) + n");
+    CHECK(having_of(own) == "a1 > 3 AND a2 > a1 + a0");
+    REQUIRE(own.having_aggregates.size() == 2);
+    CHECK(own.having_aggregates[0].aggregate == AggregateKind::max);
+    CHECK(own.having_aggregates[0].argument_sql == "bytes");
+    CHECK(own.having_aggregates[1].aggregate == AggregateKind::count_distinct);
+    // A term of GROUP BY goes before another item's name.
+    CHECK(having_of(view(view_of("window_start, count(*) AS status, status AS s",
+                                 "GROUP BY window_start, status HAVING status > 3"))) == "k1 > 3");
+    const auto wrong = [&](const std::string& condition, std::string_view at, std::string_view why) {
+        invalid(view_of(items, "GROUP BY window_start, status, lower(path) HAVING " + condition), at, why);
+    };
+    wrong("user > 3", "user", "HAVING knows GROUP BY terms");
+    wrong("s.status > 3", "s.status", "plain names");
+    wrong("n >", "", "the rest of the condition after HAVING");
+    wrong("path = 'x'", "path =", "HAVING knows");
+    wrong("sum(a, b) > 1", "a, b", "one argument");
+    wrong("n > 1 HAVING n > 2", "HAVING n > 2", "twice");
+    invalid(view_of("window_start", "HAVING 1 GROUP BY 1"), "HAVING", "HAVING stands behind GROUP BY");
+    unbuilt(view_of(items, "GROUP BY window_start, status, lower(path) HAVING median(n) > 1"), "median", "median()");
+    unbuilt(view_of(items, "GROUP BY window_start, status, lower(path) HAVING sum(count(*)) > 1"), "count(*)) >",
+            "an expression over aggregates");
+}
+
 TEST_CASE("CREATE MATERIALIZED VIEW: 200 terms, not 201") {
     std::string group = "window_start";
     for (int i = 1; i < 200; ++i)
@@ -305,19 +391,17 @@ TEST_CASE("CREATE MATERIALIZED VIEW: what is not built is named") {
     unbuilt(start + "a FROM HOP(s, SIZE 1h)", "HOP", "HOP");
     unbuilt(start + "a FROM SESSION(s, GAP 1h)", "SESSION", "SESSION");
     unbuilt(start + "DISTINCT a FROM TUMBLE(s, 1h)", "DISTINCT", "SELECT DISTINCT");
-    unbuilt(start + "count(DISTINCT a) FROM TUMBLE(s, 1h)", "DISTINCT", "count(DISTINCT");
+    unbuilt(start + "sum(DISTINCT a) FROM TUMBLE(s, 1h)", "DISTINCT", "sum(DISTINCT");
     unbuilt(start + "sum(a) / count(*) FROM TUMBLE(s, 1h)", "sum", "an expression over aggregates");
-    unbuilt(start + "first(a) FROM TUMBLE(s, 1h)", "first", "first()");
+    unbuilt(start + "first(a) || 'x' FROM TUMBLE(s, 1h)", "first", "an expression over aggregates");
+    unbuilt(start + "median(a) FROM TUMBLE(s, 1h)", "median", "median()");
     unbuilt(start + "sum(a) FILTER (WHERE b) FROM TUMBLE(s, 1h)", "FILTER", "FILTER");
     unbuilt(start + "sum(a) OVER () FROM TUMBLE(s, 1h)", "OVER", "OVER");
     unbuilt(view_of("window_start", "JOIN t USING (a) GROUP BY 1"), "JOIN", "JOIN");
     unbuilt(view_of("window_start", "ZONE 'Europe/Paris' GROUP BY 1"), "ZONE", "ZONE");
-    unbuilt(view_of("window_start", "GROUP BY 1 HAVING count(*) > 1"), "HAVING", "HAVING");
-    unbuilt(view_of("window_start", "GROUP BY 1 EMIT FINAL"), "FINAL", "EMIT FINAL");
-    unbuilt(view_of("window_start", "GROUP BY 1 EMIT CHANGES EVERY 1s"), "EVERY", "EVERY");
+    unbuilt(view_of("window_start", "GROUP BY 1 EMIT CHANGES EVERY 1s THEN FINAL"), "THEN", "THEN FINAL");
     unbuilt(view_of("window_start", "GROUP BY 1 KEEP 90d"), "KEEP", "KEEP");
     unbuilt(view_of("window_start", "GROUP BY 1 LATE TO x"), "LATE", "LATE TO");
-    unbuilt(view_of("window_start", "GROUP BY 1 FROM NOW"), "FROM NOW", "FROM NOW");
     unbuilt(view_of("window_start", "GROUP BY 1 ORDER BY 1"), "ORDER", "ORDER BY");
     unbuilt("CREATE VIEW v AS SELECT 1", "VIEW", "CREATE MATERIALIZED VIEW");
     unbuilt("CREATE TABLE t (a)", "TABLE", "CREATE TABLE");
@@ -356,7 +440,6 @@ TEST_CASE("DROP, SHOW, queries") {
     unbuilt("EXPLAIN SELECT 1", "SELECT", "EXPLAIN QUERY PLAN");
     invalid("EXPLAIN QUERY PLAN DROP STREAM a", "DROP", "expected SELECT");
     unbuilt("ALTER STREAM a RETAIN 1d", "ALTER", "ALTER");
-    unbuilt("FLUSH v", "FLUSH", "FLUSH");
     unbuilt("INSERT INTO a VALUES (1)", "INSERT", "/events");
     unbuilt("PRAGMA x", "PRAGMA", "PRAGMA");
     invalid("SELCT 1", "SELCT", "did you mean SELECT?");
@@ -395,4 +478,22 @@ TEST_CASE("names") {
     CHECK_FALSE(good("a_late"));
     CHECK_FALSE(good("a_DEAD_LETTERS"));
     CHECK(good("late"));
+}
+
+TEST_CASE("FROM NOW and FLUSH") {
+    const auto view = parse(view_of("window_start", "GROUP BY 1 EMIT CHANGES FROM NOW"));
+    REQUIRE(view.has_value());
+    const auto& create = std::get<CreateView>(view.value());
+    CHECK(create.from_now);
+    const auto again = parse(canonical(create));
+    REQUIRE(again.has_value());
+    CHECK(std::get<CreateView>(again.value()).from_now);
+    CHECK_FALSE(parse(view_of("window_start", "GROUP BY 1 FROM NOW FROM NOW")).has_value());
+    CHECK_FALSE(parse(view_of("window_start", "GROUP BY 1 FROM '2026-01-01'")).has_value());
+
+    const auto flush = parse("FLUSH \"a-b\";");
+    REQUIRE(flush.has_value());
+    CHECK(std::get<FlushView>(flush.value()).name == "a-b");
+    CHECK_FALSE(parse("FLUSH").has_value());
+    CHECK_FALSE(parse("FLUSH v w").has_value());
 }

@@ -114,7 +114,21 @@ TEST_CASE("rewrite: a TIMESTAMP is compared in time") {
     rewrites("SELECT max(ts) FROM access HAVING max(ts) > '2015-05-18'",
              "SELECT max(ts) FROM access HAVING max(ts) > weir_time('2015-05-18')");
     rewrites("SELECT * FROM access WHERE bucket(ts, '1h') = '2015-05-18'",
-             "SELECT * FROM access WHERE bucket(ts, '1h') = weir_time('2015-05-18')");
+             "SELECT * FROM access WHERE (bucket(ts, '1h') = weir_time('2015-05-18') AND ts >= weir_time('2015-05-18') "
+             "AND ts < weir_time('2015-05-18') + 3600000)");
+    rewrites("SELECT * FROM access a WHERE status = 200 AND bucket(a.ts, '1m') >= ago('15m') ORDER BY 1",
+             "SELECT * FROM access a WHERE status = 200 AND (bucket(a.ts, '1m') >= ago('15m') AND a.ts >= ago('15m')) "
+             "ORDER BY 1");
+    rewrites("SELECT * FROM access WHERE (bucket(ts, '1d') < '2015-05-18' OR status = 1)",
+             "SELECT * FROM access WHERE ((bucket(ts, '1d') < weir_time('2015-05-18') AND ts < weir_time('2015-05-18') "
+             "+ 86400000) OR status = 1)");
+    // Nothing follows, or nothing that is known.
+    for (const char* same : {"SELECT * FROM access WHERE bucket(ts, '1h') <> now()",
+                             "SELECT * FROM access WHERE bucket(ts, '1h') = now() + 1",
+                             "SELECT * FROM access WHERE 1 + bucket(ts, '1h') = now()",
+                             "SELECT * FROM access WHERE bucket(ts, '1h') = now() = 1",
+                             "SELECT * FROM access WHERE bucket(status, '1h') = now()"})
+        unchanged(same);
     rewrites("SELECT bucket(ts, '1h') AS h FROM access WHERE h > '2015-05-18'",
              "SELECT bucket(ts, '1h') AS h FROM access WHERE h > weir_time('2015-05-18')");
     rewrites("SELECT a.ts FROM texts t JOIN access a ON a.ts = '2015-05-18' AND t.ts = '2015-05-18'",

@@ -1,5 +1,6 @@
 #include "store/database.h"
 
+#include "support/sync_vfs.h"
 #include "unit/store/batch_builder.h"
 #include "unit/store/temp_dir.h"
 
@@ -135,6 +136,40 @@ TEST_CASE("the log is emptied when nobody reads it, and nobody is waited for") {
     REQUIRE(db->begin());
     CHECK(db->checkpoint_truncate().error().code == Errc::conflict);
     db->rollback();
+}
+
+TEST_CASE(
+    "rule: replay is silent: a durable commit syncs SQLite's log whatever readers do, and a checkpoint's OK proves "
+    "nothing",
+    "[rule]") {
+    const TempDir dir;
+    int syncs = 0;
+    const test::SyncVfs vfs([&](const std::string&) { syncs++; });
+    auto opened = Database::open(dir.file("a.db"), {.vfs = test::SyncVfs::name()});
+    REQUIRE(opened);
+    auto& db = *opened.value();
+    auto insert = [&](bool durable) {
+        REQUIRE(db.begin());
+        REQUIRE(db.exec("INSERT INTO t VALUES (1)"));
+        const int before = syncs;
+        REQUIRE(db.commit(durable));
+        return syncs - before;
+    };
+    REQUIRE(db.exec("CREATE TABLE t(a)"));
+    insert(false);
+    CHECK(insert(false) == 0);
+    CHECK(insert(true) > 0);
+    // A reader that stands at the log's end; up to there all is copied.
+    auto reader = open_ok(dir.file("a.db"));
+    REQUIRE(reader->exec("BEGIN"));
+    CHECK(one(*reader, "SELECT count(*) FROM t") == "3");
+    REQUIRE(db.checkpoint_passive());
+    CHECK(insert(false) == 0);
+    const int before = syncs;
+    REQUIRE(db.checkpoint_passive());  // OK, and what was committed is on no disk
+    CHECK(syncs == before);
+    CHECK(insert(true) > 0);
+    CHECK(one(*reader, "SELECT count(*) FROM t") == "3");
 }
 
 TEST_CASE("errors say what the caller can do") {

@@ -116,7 +116,7 @@ TEST_CASE("many texts survive the growth of the buffer") {
     CHECK(show(out.values[2 * 4321 + 1]) == "'value 4321'");
 }
 
-TEST_CASE("what could differ between replicas is forbidden") {
+TEST_CASE("rule: a derived row is the log's alone: no clock, chance, locale or libm in an expression", "[rule]") {
     for (const char* sql : {"random()",
                             "date('now')",
                             "strftime('%H', ts)",
@@ -200,7 +200,7 @@ std::string with_operand(std::string sql, const std::string& operand) {
     return sql;
 }
 
-TEST_CASE("a REAL as text is forbidden") {
+TEST_CASE("rule: a derived row is the log's alone: no REAL as text in an expression", "[rule]") {
     for (const char* maker : text_makers) {
         for (const char* operand : {"price",
                                     "\"PRICE\"",
@@ -302,7 +302,8 @@ TEST_CASE("what never is a REAL becomes text as usual") {
     CHECK(eval("substr(path, 2.0)") == "'a' 'B' null");
 }
 
-TEST_CASE("what turns out to be a REAL is NULL where text is wanted") {
+TEST_CASE("rule: a derived row is the log's alone: what turns out to be a REAL is NULL where text is wanted",
+          "[rule]") {
     const record::Schema schema = make_schema({{"doc", ColumnType::json}, {"n", ColumnType::integer}});
     record::ColumnBatch batch;
     add_row(schema, batch, {Value::of(std::string_view(R"({"k":1.5})")), Value::of(INT64_MAX)});

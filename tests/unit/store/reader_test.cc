@@ -137,6 +137,7 @@ TEST_CASE("errors carry a position and a kind") {
     f.add_view();
     CHECK(f.error("SELEC 1").code == Errc::invalid_argument);
     CHECK(f.error("SELECT 1 +").code == Errc::invalid_argument);
+    CHECK(f.error("SELECT 1 +").position == 10);  // its end is the place
     const Error syntax = f.error("SELECT status FROM access_1h WHERE WHERE 1");
     CHECK(syntax.code == Errc::invalid_argument);
     CHECK(syntax.position == 35);

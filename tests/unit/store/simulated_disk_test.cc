@@ -31,7 +31,7 @@ Status write(Database& db, std::int64_t i, bool durable) {
     return db.commit(durable);
 }
 
-TEST_CASE("a durable commit survives a power cut at any operation") {
+TEST_CASE("rule: a checkpoint is one act: a durable commit of SQLite survives a power cut at any operation", "[rule]") {
     for (std::uint64_t seed = 1; seed <= 60; ++seed) {
         INFO("seed " << seed);
         os::SimDisk disk(seed, {});

@@ -1,12 +1,15 @@
 #include "stream/detail/aggregate.h"
 
 #include "base/prng.h"
+#include "stream/detail/group_layout.h"
 #include "unit/store/batch_builder.h"
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
+#include <tuple>
 
 namespace weir::stream::detail {
 namespace {
@@ -24,49 +27,93 @@ Value t(std::string_view v) {
     return Value::of(v);
 }
 
-// One group, one column: what `kind` reads after these values, each with the partition that it came by. Afterwards the
-// state goes through its bytes.
-std::string fold(Aggregate kind, ColumnType type, const std::vector<std::pair<std::uint32_t, Value>>& values,
-                 const std::string& expression = "") {
+struct Sample {
+    std::uint32_t partition = 0;
+    Value value;
+    std::int64_t time_ms = 0;
+    std::int64_t offset = 0;
+};
+
+// One group, one column: what `kind` reads after these samples. With `split`, the samples from there on go to a second
+// set of accumulators, which is merged. Afterwards the state goes through its bytes.
+std::string fold_samples(Aggregate kind, ColumnType type, const std::vector<Sample>& samples,
+                         const std::string& expression = "", std::size_t split = SIZE_MAX) {
     const record::Schema schema = make_schema({{"c", type}});
     TumblePlan plan;
     plan.partitions = 3;
     plan.aggregates = {{kind, expression.empty() ? Input{0, ""} : Input{-1, expression}}};
     std::vector<std::string> sql;
-    auto layout = plan_aggregates(schema, plan, sql);
-    REQUIRE(layout);
-    GroupTable table(layout.value().words, layout.value().texts);
+    auto planned = plan_aggregates(schema, plan, sql);
+    REQUIRE(planned);
+    const AggregateLayout& layout = planned.value();
+    GroupTable table(layout.words * 2, layout.texts * 2);
     Window window;
     const std::uint32_t group = table.insert(1, "g", window);
-    for (const auto& [partition, value] : values) {
+    for (std::size_t i = 0; i < samples.size(); ++i) {
         record::ColumnBatch batch;
-        add_row(schema, batch, {value});
+        add_row(schema, batch, {samples[i].value});
         store::Evaluated evaluated;
         if (!sql.empty()) {
             auto compiled = store::Expression::compile(schema, sql);
             REQUIRE(compiled);
             REQUIRE(compiled.value()->evaluate(batch, {}, evaluated));
         }
+        const std::uint8_t second[] = {static_cast<std::uint8_t>(i >= split ? 1 : 0)};
         const std::uint32_t rows[] = {0};
         const std::uint32_t groups[] = {group};
-        std::uint64_t* const accumulators[] = {table.words(group)};
-        update_aggregates(layout.value(), {&batch, rows, groups, accumulators, &evaluated, partition}, table);
+        std::uint64_t* const accumulators[] = {table.words(group) + second[0] * layout.words};
+        const std::int64_t times[] = {samples[i].time_ms};
+        const std::int64_t offsets[] = {samples[i].offset};
+        GroupedRows grouped;
+        grouped.batch = &batch;
+        grouped.rows = rows;
+        grouped.groups = groups;
+        grouped.accumulators = accumulators;
+        grouped.evaluated = &evaluated;
+        grouped.partition = samples[i].partition;
+        grouped.event_times_ms = times;
+        grouped.offsets = offsets;
+        grouped.second = second;
+        update_aggregates(layout, grouped, table);
     }
-    std::vector<Value> out;
-    read_aggregates(layout.value(), table, group, out);
-    REQUIRE(out.size() == 1);
-    const std::string before = show(out[0]);
-
+    const auto read = [&](std::uint32_t index) {
+        const std::string* texts = table.group(index).texts.get();
+        MergedAccumulators merged;
+        merge_aggregates(layout, {table.words(index), texts}, {table.words(index) + layout.words, texts + layout.texts},
+                         merged);
+        std::vector<Value> out;
+        read_aggregates(layout, {merged.words.data(), merged.texts.data()}, out);
+        REQUIRE(out.size() == 1);
+        if (split > samples.size()) {
+            std::vector<Value> alone;
+            read_aggregates(layout, {table.words(index), texts}, alone);
+            REQUIRE(show(alone[0]) == show(out[0]));
+        }
+        return show(out[0]);
+    };
+    const std::string before = read(group);
     std::string bytes;
-    encode_state(layout.value(), table, group, bytes);
+    table.encode(group, bytes);
     const std::uint32_t copy = table.insert(2, "h", window);
-    REQUIRE(decode_state(layout.value(), bytes, table, copy));
-    out.clear();
-    read_aggregates(layout.value(), table, copy, out);
-    CHECK(show(out[0]) == before);
-    CHECK_FALSE(decode_state(layout.value(), std::string_view(bytes).substr(1), table, copy));
-    CHECK_FALSE(decode_state(layout.value(), bytes + "x", table, copy));
+    REQUIRE(table.decode(bytes, copy));
+    CHECK(is_sound(layout, table.words(copy)));
+    CHECK(read(copy) == before);
+    CHECK_FALSE(table.decode(std::string_view(bytes).substr(1), copy));
+    CHECK_FALSE(table.decode(bytes + "x", copy));
     return before;
+}
+
+// Values with the partition that each came by, at one time, in the order of offsets. Wherever the rows are split
+// between two sets, the merged one is the same.
+std::string fold(Aggregate kind, ColumnType type, const std::vector<std::pair<std::uint32_t, Value>>& values,
+                 const std::string& expression = "") {
+    std::vector<Sample> samples;
+    for (const auto& [partition, value] : values)
+        samples.push_back({partition, value, 0, static_cast<std::int64_t>(samples.size())});
+    const std::string whole = fold_samples(kind, type, samples, expression);
+    for (std::size_t split = 0; split <= samples.size(); ++split)
+        CHECK(fold_samples(kind, type, samples, expression, split) == whole);
+    return whole;
 }
 
 std::vector<std::pair<std::uint32_t, Value>> of(const std::vector<Value>& values) {
@@ -97,7 +144,7 @@ TEST_CASE("sum and avg of integers are exact beyond 64 bits") {
     CHECK(fold(Aggregate::avg, ColumnType::integer, {}) == "null");
 }
 
-TEST_CASE("REAL sums merge in partition order, whoever came first") {
+TEST_CASE("rule: a derived row is the log's alone: REAL sums merge in partition order, whoever came first", "[rule]") {
     const double big = 1e16;
     const auto value = [](double v) { return Value::of(v); };
     const auto one =
@@ -141,6 +188,45 @@ TEST_CASE("min and max") {
     }
 }
 
+TEST_CASE("first and last go by event time, partition and offset, leave NULLs out and keep the type") {
+    const auto both = [](ColumnType type, std::vector<Sample> samples, const std::string& expression = "") {
+        std::string out;
+        // Whatever the order in which the samples come, and wherever they are split between two sets.
+        std::sort(samples.begin(), samples.end(), [](const Sample& a, const Sample& b) {
+            return std::tie(a.time_ms, a.partition, a.offset) < std::tie(b.time_ms, b.partition, b.offset);
+        });
+        Prng prng(5);
+        for (int round = 0; round < 8; ++round) {
+            std::string seen;
+            const std::size_t split = prng.below(samples.size() + 1);
+            for (const Aggregate kind : {Aggregate::first, Aggregate::last})
+                seen += (seen.empty() ? "" : " ") + fold_samples(kind, type, samples, expression, split);
+            if (round > 0) CHECK(seen == out);
+            out = seen;
+            for (std::size_t i = samples.size(); i > 1; --i)
+                std::swap(samples[i - 1], samples[prng.below(i)]);
+        }
+        return out;
+    };
+    CHECK(both(ColumnType::integer, {{0, n(1), 10, 0}, {0, n(2), 5, 1}, {0, n(3), 7, 2}}) == "2 1");
+    CHECK(both(ColumnType::integer, {{1, n(1), 5, 0}, {0, n(2), 5, 9}, {0, n(3), 5, 3}, {2, n(4), 5, 1}}) == "3 4");
+    CHECK(both(ColumnType::integer, {{0, Value::null(), 1, 0}, {0, n(7), 5, 1}, {0, Value::null(), 9, 2}}) == "7 7");
+    CHECK(both(ColumnType::integer, {{0, Value::null(), 1, 0}}) == "null null");
+    CHECK(both(ColumnType::integer, {{0, n(INT64_MIN), INT64_MIN, 0}, {0, n(INT64_MAX), INT64_MAX, 1}}) ==
+          std::to_string(INT64_MIN) + " " + std::to_string(INT64_MAX));
+    CHECK(both(ColumnType::real, {{0, Value::of(1.5), 1, 0}, {0, Value::of(2.0), 2, 1}}) == "1.500000 2.000000");
+    CHECK(both(ColumnType::timestamp, {{0, n(5), 1, 0}, {0, n(6), 2, 1}}) == "5 6");
+    CHECK(both(ColumnType::boolean, {{0, n(1), 1, 0}, {0, n(0), 2, 1}}) == "1 0");
+    CHECK(both(ColumnType::text, {{0, t("long enough for the heap, by far"), 1, 0}, {0, t(""), 2, 1}}) ==
+          "'long enough for the heap, by far' ''");
+    CHECK(both(ColumnType::json, {{0, t("{\"a\":1}"), 1, 0}, {0, t("2"), 2, 1}}) == "'{\"a\":1}' '2'");
+    CHECK(both(ColumnType::blob, {{0, Value::of_blob("x"), 1, 0}, {0, Value::of_blob("y"), 2, 1}}) == "x'x' x'y'");
+    // An expression may be of a type a row.
+    CHECK(both(ColumnType::integer, {{0, n(1), 1, 0}, {0, n(2), 2, 1}, {0, n(3), 3, 2}},
+               "CASE c WHEN 1 THEN 'one' WHEN 2 THEN 2 ELSE 3.5 END") == "'one' 3.500000");
+    CHECK(both(ColumnType::integer, {{0, n(1), 1, 0}, {0, n(2), 2, 1}}, "nullif(c, 2)") == "1 1");
+}
+
 TEST_CASE("integers and reals compare without rounding") {
     CHECK(compare_values(n(INT64_MAX), Value::of(9223372036854775808.0)) < 0);
     CHECK(compare_values(n(INT64_MIN), Value::of(-9223372036854775808.0)) < 0);  // equal: the integer first
@@ -167,9 +253,9 @@ TEST_CASE("state of any bytes is refused or read, never more") {
         std::string bytes;
         for (std::uint64_t left = prng.below(48); left > 0; --left)
             bytes.push_back(static_cast<char>(prng.below(4)));
-        if (decode_state(layout.value(), bytes, table, group)) {
+        if (table.decode(bytes, group) && is_sound(layout.value(), table.words(group))) {
             std::vector<Value> out;
-            read_aggregates(layout.value(), table, group, out);
+            read_aggregates(layout.value(), group_state(table, group).first(), out);
             REQUIRE(out.size() == 2);
         }
     }

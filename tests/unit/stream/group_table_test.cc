@@ -22,7 +22,9 @@ TEST_CASE("a group is found until it is unlinked, and keeps its state until it i
     CHECK(window.first == index);
     table.words(index)[1] = 7;
     table.group(index).texts[0] = "text";
-    table.on_text_resize(0, 4);
+    table.on_text_resize(index, 0, 4);
+    CHECK(window.bytes == 4);
+    CHECK(table.take_text_growth() == 4);
     const std::size_t full = table.bytes();
     table.unlink(index);
     CHECK(table.find(hash, key) == no_group);

@@ -91,7 +91,7 @@ class ViewRun {
                 rows.push_back(static_cast<std::uint32_t>(batch.rows - 1));
             }
             std::vector<LateRow> late;
-            TRY(view->process({p, base_offset, &batch, rows}, late));
+            TRY(view->process({p, base_offset, &batch, rows, append_ms}, late));
             for (const LateRow& row : late) {
                 CHECK(batch.event_time_ms[row.row] == row.event_time_ms);
                 if (keep_late) {
@@ -104,16 +104,20 @@ class ViewRun {
     }
 
     void take_rows() {
-        std::string last;
-        REQUIRE(view->take_dirty_rows([&](std::string_view key, const std::vector<Value>& row) -> Status {
-            CHECK(last < key);
-            last = std::string(key);
-            std::string text;
-            for (const Value& value : row)
-                text += (text.empty() ? "" : ",") + show(value);
-            seen.table[last] = text;
-            return {};
-        }));
+        REQUIRE(view->take_dirty_rows(
+            [&](std::string_view key, const std::vector<Value>& row) -> Status {
+                std::string text;
+                for (const Value& value : row)
+                    text += (text.empty() ? "" : ",") + show(value);
+                written[std::string(key)].push_back(text);
+                seen.table[std::string(key)] = text;
+                return {};
+            },
+            [&](std::string_view key) -> Status {
+                written[std::string(key)].push_back("gone");
+                seen.table.erase(std::string(key));
+                return {};
+            }));
         CHECK_FALSE(view->has_dirty_rows());
     }
 
@@ -136,9 +140,22 @@ class ViewRun {
         return seen;
     }
 
+    // What was written of each key, in order.
+    std::string history() const {
+        std::string out;
+        for (const auto& [key, rows] : written) {
+            out += out.empty() ? "" : " | ";
+            for (const std::string& row : rows)
+                out += (&row == rows.data() ? "" : " > ") + row;
+        }
+        return out;
+    }
+
     std::unique_ptr<Tumble> view;
     std::vector<StateChange> pending;
     Seen seen;
+    std::map<std::string, std::vector<std::string>> written;
+    std::int64_t append_ms = 0;  // of the entries fed
 
   private:
     TumblePlan plan_;

@@ -1,6 +1,7 @@
 // Properties over random streams: the view agrees with a naive model, does not depend on how records were cut into
 // batches, nor on restarts, nor on how little memory it has.
 #include "base/prng.h"
+#include "unit/stream/random_log.h"
 #include "unit/stream/tumble_fixture.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -9,37 +10,6 @@
 
 namespace weir::stream {
 namespace {
-
-constexpr PartitionNo partitions = 3;
-
-// Texts must outlive the events that point to them.
-struct Log {
-    std::vector<std::unique_ptr<std::string>> texts;
-    std::vector<Event> events;
-};
-
-Log make_log(std::uint64_t seed, std::size_t count) {
-    Prng prng(seed);
-    Log log;
-    std::int64_t clock[partitions] = {-3000, 0, 2000};
-    for (std::size_t i = 0; i < count; ++i) {
-        Event event;
-        event.partition = static_cast<PartitionNo>(prng.below(partitions));
-        std::int64_t& now = clock[event.partition];
-        now += static_cast<std::int64_t>(prng.below(120));
-        event.time_ms = now - (prng.chance(0.1) ? static_cast<std::int64_t>(prng.below(6000)) : 0);
-        std::string path = "/" + std::to_string(prng.below(12)) + std::string(prng.chance(0.05) ? 600 : 0, 'x');
-        if (prng.chance(0.1)) path.push_back('\0');
-        log.texts.push_back(std::make_unique<std::string>(std::move(path)));
-        const auto maybe = [&](Value value) { return prng.chance(0.1) ? Value::null() : value; };
-        event.values = {maybe(n(static_cast<std::int64_t>(prng.below(6)) * 100)),
-                        maybe(n(static_cast<std::int64_t>(prng.next() >> prng.below(60)))),
-                        maybe(Value::of(static_cast<double>(prng.below(1000)) / 7 * (prng.chance(0.1) ? 1e15 : 1))),
-                        maybe(t(*log.texts.back()))};
-        log.events.push_back(event);
-    }
-    return log;
-}
 
 TumblePlan make_plan(Prng& prng) {
     TumblePlan plan;
@@ -79,7 +49,8 @@ Seen run(const TumblePlan& plan, const Log& log, std::size_t per_batch) {
     return view.finish();
 }
 
-TEST_CASE("results do not depend on how records are cut into batches") {
+TEST_CASE("rule: a derived row is the log's alone: results do not depend on how records are cut into batches",
+          "[rule]") {
     for (std::uint64_t seed = 1; seed <= 12; ++seed) {
         INFO("seed " << seed);
         Prng prng(seed);
@@ -202,7 +173,10 @@ TEST_CASE("restarts from a checkpoint do not show, with much memory and with non
     CHECK(restarts > 100);
 }
 
-TEST_CASE("a cache of nothing keeps nothing that is clean") {
+TEST_CASE(
+    "rule: apply never reads SQLite: groups are a bounded cache over the state store, one of nothing keeps nothing "
+    "clean",
+    "[rule]") {
     Prng prng(4);
     TumblePlan plan = make_plan(prng);
     plan.lateness_ms = 1'000'000;

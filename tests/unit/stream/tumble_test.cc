@@ -180,10 +180,12 @@ TEST_CASE("dirty rows: taken once, discarded on demand, kept when the taker fail
     REQUIRE(run.feed(log, 0, 2));
     CHECK(run.view->has_dirty_rows());
     int asked = 0;
-    const Status failed = run.view->take_dirty_rows([&](std::string_view, const std::vector<Value>&) -> Status {
-        if (++asked == 2) return Error{Errc::disk_full, "no room"};
-        return {};
-    });
+    const Status failed = run.view->take_dirty_rows(
+        [&](std::string_view, const std::vector<Value>&) -> Status {
+            if (++asked == 2) return Error{Errc::disk_full, "no room"};
+            return {};
+        },
+        [](std::string_view) -> Status { return {}; });
     CHECK(failed.error().code == Errc::disk_full);
     CHECK(run.view->has_dirty_rows());
     run.take_rows();
@@ -251,6 +253,7 @@ TEST_CASE("dropped windows leave the state store") {
     REQUIRE(run.feed(log, 3, 4));  // window 1000 is dropped while it is being stored
     run.commit();
     CHECK(items() == 3);  // window 1000 with its group, meta
+    run.take_rows();
     run.collect();
     run.commit();
     CHECK(items() == 3);  // window 5000 with its group, meta
@@ -302,8 +305,79 @@ TEST_CASE("a plan that makes no sense, an expression that is not allowed, a stat
     plan = simple_plan();
     plan.partitions = 2;
     CHECK(open(plan) == "corrupt");
+    plan = simple_plan();
+    plan.emit = Emit::final_rows;
+    CHECK(open(plan) == "corrupt");
+    plan = simple_plan();
+    plan.emit_every_ms = 1000;
+    CHECK(open(plan) == "corrupt");
     REQUIRE(state->commit({{"v1/m", "junk"}}));
     CHECK(open(simple_plan()) == "corrupt");
+}
+
+std::string from_hex(std::string_view hex) {
+    std::string out;
+    for (std::size_t i = 0; i + 1 < hex.size(); i += 2)
+        out.push_back(static_cast<char>(std::stoi(std::string(hex.substr(i, 2)), nullptr, 16)));
+    return out;
+}
+
+TEST_CASE("golden: a state that version 0.1 wrote is read, goes on, and is written as it was") {
+    const std::vector<std::pair<std::string, std::string>> items = {
+        {"76312f6780000000000000001080000000000000c8",
+         "01020000000000000002000000000000000c0000000000000000000000000000000200000000000000000000000000f83f00000000000"
+         "00440"
+         "04000000000000000000000000000000020000002f62"},
+        {"76312f678000000000000000108000000000000194",
+         "0101000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000000"
+         "0000000"
+         "00000000000000000000000000000000000000"},
+        {"76312f6780000000000003e81080000000000000c8",
+         "0101000000000000000100000000000000ffffffffffffffffffffffffffffffff0100000000000000000000000000d03f00000000000"
+         "00000"
+         "04000000000000000000000000000000020000002f63"},
+        {"76312f6d",
+         "011c000000e80300000000000000000000000000000100000000000203050404080400000000000000000000000000000004000000000"
+         "00000"
+         "000000000000000003000000000000000200000001e8030000000000000000000000000080010a00000000000000000000000000008"
+         "0"},
+        {"76312f778000000000000000", "0200000000000000"},
+        {"76312f7780000000000003e8", "0100000000000000"}};
+    auto state = make_memory_store();
+    std::vector<StateChange> changes;
+    for (const auto& [key, value] : items)
+        changes.push_back({from_hex(key), from_hex(value)});
+    REQUIRE(state->commit(changes));
+
+    TumblePlan plan = simple_plan();
+    plan.partitions = 2;
+    plan.lateness_ms = 500;
+    plan.delay_ms = 100;
+    plan.aggregates = {
+        {Aggregate::count_star, {}}, {Aggregate::sum, {1, ""}}, {Aggregate::avg, {2, ""}}, {Aggregate::max, {3, ""}}};
+    ViewRun run(plan, *state);
+    CHECK(run.view->open_groups() == 3);
+    CHECK(run.view->groups_created() == 3);
+    CHECK(run.view->counts().seen == 4);
+    CHECK(run.view->watermark_ms(0) == 900);
+    CHECK(run.view->watermark_ms(1) == -90);
+    // A row that changes nothing but the counts, and then what it wrote again.
+    const std::vector<Event> log = {{1, 5, {n(200), n(0), Value::of(0.0), t("")}},
+                                    {0, 1001, {n(200), n(1), Value::of(0.5), t("/d")}}};
+    REQUIRE(run.feed(log, 0, 1));
+    CHECK(run.finish().rows() == "0,200,3,12,1.333333,'/b'");
+    run.collect();
+    run.commit();
+    std::string group = from_hex(items[0].second);
+    group[1] = 3;          // count(*)
+    group[1 + 8] = 3;      // values in sum
+    group[1 + 4 * 8] = 3;  // in avg
+    CHECK((*state->get(from_hex(items[0].first)).value() == group));
+    CHECK((*state->get(from_hex(items[1].first)).value() == from_hex(items[1].second)));
+    CHECK((state->get("v1/m").value()->substr(0, 33) == from_hex(items[3].second).substr(0, 33)));  // the shape
+    run.open();
+    REQUIRE(run.feed(log, 1, 2));
+    CHECK(run.finish().rows() == "0,200,3,12,1.333333,'/b' | 1000,200,2,0,0.375000,'/d'");
 }
 
 TEST_CASE("a group that cannot be read stops the view without counting") {

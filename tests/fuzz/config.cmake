@@ -1,0 +1,1 @@
+fuzz_target(config SOURCE config.cc USES node http os base)

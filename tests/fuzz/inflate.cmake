@@ -1,0 +1,1 @@
+fuzz_target(inflate SOURCE inflate.cc USES record base)

@@ -1,0 +1,1 @@
+fuzz_target(ws_frame SOURCE ws_frame.cc USES http record base)
