@@ -1,5 +1,6 @@
 #include "apply/applier.h"
 
+#include "apply/detail/build.h"
 #include "apply/detail/state.h"
 #include "apply/tables.h"
 #include "base/check.h"
@@ -19,7 +20,8 @@ constexpr std::size_t flush_bytes = 4 * limits::mib;     // queued appends befor
 constexpr std::size_t late_bytes_max = 4 * limits::mib;  // late rows before a row commit is forced
 constexpr std::uint64_t recent_id_bytes = 256;  // dedup memory an id costs until its checkpoint: tables, run, sorting
 constexpr std::uint64_t replay_entries_max = 200;
-constexpr std::uint64_t recent_ids_min = 16 * 1024;
+constexpr std::uint64_t recent_ids_min = 16 * limits::kib;
+constexpr std::int64_t tick_every_ms = 100;  // a stream's ticks are this far apart, at least
 
 Error disk_error(Error error, const std::string& what) {
     error.detail = what + ": " + error.detail;
@@ -63,6 +65,7 @@ Status Applier::apply(log::Committed&& committed) {
     CHECK(committed.index.value == applied_.value + 1);
     counters_.entries.fetch_add(1, std::memory_order_relaxed);
     const LogIndex index = committed.index;
+    busy_ = true;
     if (committed.is_command) {
         if (committed.buffer) {
             const auto entry = TRY(log::decode_entry(*committed.buffer));
@@ -93,7 +96,7 @@ Status Applier::apply(log::Committed&& committed) {
         }
     }
     if (held_bytes_ >= flush_bytes) {
-        const auto flushed = flush_logs();
+        auto flushed = flush_logs();
         // On a full disk the queue stays as it is and is written when there is room; admission takes nothing meanwhile.
         if (!flushed && flushed.error().code != Errc::disk_full) return flushed;
     }
@@ -115,6 +118,8 @@ bool Applier::has_room() {
 
 Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buffer,
                             std::vector<log::ControlDone>& done) {
+    if (last_append_ms_ != INT64_MIN && entry.append_time_ms - last_append_ms_ > limits::append_gap_ms)
+        after_gap_ms_ = entry.append_time_ms;
     last_append_ms_ = std::max(last_append_ms_, entry.append_time_ms);
     const std::int64_t append_ms = entry.append_time_ms;
     std::vector<std::pair<log::ControlDone, Status>> answers;
@@ -122,17 +127,27 @@ Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buf
     auto answer = [&](Status status) {
         if (next_done < done.size()) answers.emplace_back(std::move(done[next_done++]), std::move(status));
     };
-    // One journal record a stream that the entry touches, in order of first touch.
+    auto mark = [this](log::JournalKind kind, std::int64_t at_ms) {
+        log::JournalRecord record;
+        record.index = applied_;
+        record.append_time_ms = at_ms;
+        record.kind = kind;
+        return record;
+    };
+    // One journal record a stream that the entry brings events of, in order of first touch; one a tick and flush.
     std::vector<std::pair<Stream*, log::JournalRecord>> journal;
     for (std::size_t i = 0; i < entry.sections.size(); i++) {
         const auto& section = entry.sections[i];
         if (const auto* batch = std::get_if<log::BatchSection>(&section)) {
+            if (batch->stream.is_null() && !streams_.contains(batch->stream))
+                TRY(define_stream({batch->stream, 1, "answers", answers_statement}, append_ms));
             const auto it = streams_.find(batch->stream);
             if (it == streams_.end()) continue;  // dropped in an entry before this one: its events go with it
             TRY(apply_batch(*batch, buffer != nullptr ? &buffer->parts[i] : nullptr, append_ms));
             Stream& stream = *it->second;
-            auto at =
-                std::find_if(journal.begin(), journal.end(), [&](const auto& item) { return item.first == &stream; });
+            auto at = std::find_if(journal.begin(), journal.end(), [&](const auto& item) {
+                return item.first == &stream && item.second.kind == log::JournalKind::data;
+            });
             if (at == journal.end()) {
                 log::JournalRecord record;
                 record.index = applied_;
@@ -172,6 +187,25 @@ Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buf
         } else if (const auto* retain = std::get_if<log::Retain>(&section)) {
             TRY(apply_retain(*retain));
             answer({});
+        } else if (const auto* tick = std::get_if<log::Tick>(&section)) {
+            if (const auto it = streams_.find(tick->stream); it != streams_.end()) {
+                journal.emplace_back(it->second.get(), mark(log::JournalKind::tick, append_ms));
+                TRY(apply_tick(*it->second, append_ms));
+            }
+            answer({});
+        } else if (const auto* flush = std::get_if<log::Flush>(&section)) {
+            const auto it = views_.find(flush->view);
+            if (it == views_.end()) {
+                answer(Error{Errc::not_found, "the view was dropped"});
+                continue;
+            }
+            auto record = mark(log::JournalKind::flush, append_ms);
+            record.batches.push_back({log::journal_view_mark, 0, static_cast<std::int64_t>(flush->view.packed())});
+            journal.emplace_back(streams_.at(it->second->stream).get(), std::move(record));
+            answer(apply_flush(*it->second));
+        } else if (const auto* live = std::get_if<log::ViewLive>(&section)) {
+            if (const auto it = views_.find(live->view); it != views_.end()) TRY(apply_view_live(*it->second));
+            answer({});
         }
     }
     for (auto& [stream, record] : journal)
@@ -201,6 +235,7 @@ Status Applier::apply_batch(const log::BatchSection& section, const log::EntryBu
         return {};
     }
     stream.counters.stored += section.count;
+    stream.arrivals.on_records(section.partition, append_ms);
     if (!section.fingerprints.empty()) {
         auto& ids = stream.recent[dedup::bucket_of(append_ms, stream.def->schema.dedup_within_ms)];
         for (std::uint32_t i = 0; i < section.count; i++) {
@@ -209,7 +244,9 @@ Status Applier::apply_batch(const log::BatchSection& section, const log::EntryBu
             recent_ids_++;
         }
     }
-    if (!stream.views.empty()) TRY(feed_views(stream, section, part, append_ms));
+    const bool fed =
+        std::any_of(stream.views.begin(), stream.views.end(), [](const View* view) { return !view->build; });
+    if (fed) TRY(feed_views(stream, section, part, append_ms));
     return {};
 }
 
@@ -219,6 +256,7 @@ Status Applier::feed_views(Stream& stream, const log::BatchSection& section, con
         std::int64_t offset = section.base_offset;
         for (const auto& carried : part->carried) {
             for (auto* view : stream.views) {
+                if (view->build) continue;  // reads it from the log
                 TRY(feed_view(*view, section.partition, offset, carried.events->columns, carried.rows, append_ms,
                               section.batch));
             }
@@ -233,6 +271,7 @@ Status Applier::feed_views(Stream& stream, const log::BatchSection& section, con
     for (std::uint32_t i = 0; i < rows.size(); i++)
         rows[i] = i;
     for (auto* view : stream.views) {
+        if (view->build) continue;
         TRY(feed_view(*view, section.partition, section.base_offset, scratch_, rows, append_ms, section.batch));
     }
     return {};
@@ -270,7 +309,7 @@ Status Applier::feed_view(View& view, PartitionNo partition, std::int64_t base_o
     view.changed = view.touched = true;
     if (!done) {
         if (done.error().code != Errc::too_large) return done.error();
-        stop_view(view, done.error().detail);
+        stop_view(view, done.error().detail + "; DROP it and CREATE it with fewer groups or less LATENESS");
         return {};
     }
     if (late.empty() || !writes_rows()) return {};
@@ -360,11 +399,14 @@ Status Applier::define_stream(const log::DefineStream& define, std::int64_t appe
     stream->dead = TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, dead_letter_partition), {},
                                                partition_options(*def)));
     stream->journal = TRY(log::Journal::open(disk_, stream->dir + "/journal", {}, journal_options(*def)));
+    stream->arrivals.last_ms.assign(static_cast<std::size_t>(def->schema.partitions), INT64_MIN);
     for (std::int32_t p = dead_letter_partition; p < def->schema.partitions; p++)
         stream->touched_partitions.insert(p);
     Stream& present = *stream;
     streams_[define.id] = std::move(stream);
     touch(present);
+    // The answers are nobody's to read, and admission has its own beginning of them.
+    if (define.id.is_null()) return {};
     if (auto it = catalog_.find(define.id); it != catalog_.end() && !it->second.was_defined) {
         it->second.was_defined = true;
         catalog_changed_.push_back(define.id);
@@ -413,9 +455,18 @@ Status Applier::define_view(const log::DefineView& define, std::int64_t append_m
     auto tumble = stream::Tumble::open(it->second->def->schema, view->plan.tumble, state_, object_key('o', define.id));
     if (!tumble) return tumble.error();
     view->tumble = std::move(tumble).value();
+    // Over a stream without events there is nothing to build, and every replica sees that at this entry.
+    const bool building =
+        !create->from_now && std::any_of(it->second->partitions.begin(), it->second->partitions.end(),
+                                         [](const auto& log) { return log->end_offset() > log->start_offset(); });
+    if (building) {
+        view->state = "building";
+        view->build = std::make_shared<Build>(LogIndex(0), it->second->partitions.size());
+    }
     View& present = *view;
     views_[define.id] = std::move(view);
     it->second->views.push_back(&present);
+    count_builds();
     touch(*it->second);
     if (auto entry = catalog_.find(define.id); entry != catalog_.end() && !entry->second.was_defined) {
         entry->second.was_defined = true;
@@ -429,79 +480,134 @@ Status Applier::define_view(const log::DefineView& define, std::int64_t append_m
             columns += ", c" + std::to_string(i) + " " + (type == "JSON" ? "TEXT" : type);
         }
         // By value: the view may be dropped again before the next row commit.
-        row_changes_.push_back([this, define, append_ms, columns]() -> Status {
+        const bool counts_rows = !present.plan.row_per_group;
+        row_changes_.push_back([this, define, append_ms, columns, building, counts_rows]() -> Status {
             TRY(database_->exec(
                 "CREATE TABLE IF NOT EXISTS " + store::quote_name(view_table(define.id)) + "(" + columns +
                 ") WITHOUT ROWID; CREATE TABLE IF NOT EXISTS " + store::quote_name(late_table(define.id)) +
                 "(partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, window_start TIMESTAMP NOT NULL, "
                 "event_time TIMESTAMP NOT NULL, raw TEXT, PRIMARY KEY (partition, \"offset\", window_start)) "
                 "WITHOUT ROWID"));
+            if (counts_rows) TRY(database_->exec(row_count_triggers(define.id)));
             auto insert =
                 TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "
                                        "created_at, state, progress) "
-                                       "VALUES (?1, 'view', ?2, ?3, 1, ?4, ?5, 'live', 1)"));
+                                       "VALUES (?1, 'view', ?2, ?3, 1, ?4, ?5, ?6, ?7)"));
             insert->bind(1, store::Value::of(static_cast<std::int64_t>(define.id.packed())));
             insert->bind(2, store::Value::of(std::string_view(define.name)));
             insert->bind(3, store::Value::of(static_cast<std::int64_t>(define.stream.packed())));
             insert->bind(4, store::Value::of(std::string_view(define.statement)));
             insert->bind(5, store::Value::of(append_ms));
+            insert->bind(6, store::Value::of(std::string_view(building ? "building" : "live")));
+            insert->bind(7, store::Value::of(building ? 0.0 : 1.0));
             TRY(insert->step());
             return {};
         });
     }
     definitions_changed_ = true;
-    return build_view(present, *it->second);
+    return {};
 }
 
-// Everything that the stream holds at this index, in each partition's offset order: the same rows as if the view had
-// been there from the log's start.
-Status Applier::build_view(View& view, Stream& stream) {
+void Applier::count_builds() {
+    builds_ = static_cast<std::size_t>(std::count_if(views_.begin(), views_.end(), [](const auto& item) {
+        return item.second->build && !item.second->build->told_caught_up;
+    }));
+}
+
+// A slice of the builds. Beside ingest they get a quarter of the thread's time, alone all of it.
+Status Applier::run_builds() {
+    const std::int64_t begin_us = clock_.monotonic_us();
+    if (begin_us < next_build_us_) return {};
+    constexpr std::int64_t slice_us = 3'000;
+    constexpr std::uint64_t step_events = 2'000;
     TRY(flush_logs());
-    const std::vector<bool> all;
-    for (std::size_t p = 0; p < stream.partitions.size(); p++) {
-        auto& log = *stream.partitions[p];
-        if (log.end_offset() == log.start_offset()) continue;
-        const auto& last = log.state().segments.back();
-        const log::ReadBound bound{log.start_offset(), log.end_offset(), last.base_offset, last.log_bytes};
-        log::ReadRange range;
-        range.from_offset = log.start_offset();
-        auto reader = TRY(log::PartitionReader::open(
-            disk_, partition_dir(options_.dir, stream.def->id, static_cast<PartitionNo>(p)), bound, range, false));
-        std::vector<std::uint32_t> rows;
-        for (;;) {
-            const auto bytes = TRY(reader->next());
-            if (!bytes) break;
-            const auto batch = TRY(record::read_batch(*bytes));
-            // The append time matters only where it stands in for an event time; the record's timestamp is that
-            // already.
-            auto records = TRY(record::RecordIterator::open(batch, limits::batch_bytes_max));
-            scratch_.reset(stream.def->schema);
-            record::Record record;
-            std::string padded;
-            rows.clear();
-            std::int64_t first = -1;
-            while (TRY(records.next(record))) {
-                if (record.offset < log.start_offset()) continue;
-                if (first < 0) first = record.offset;
-                padded.assign(record.value);
-                padded.append(record::JsonDecoder::padding_bytes, '\0');
-                stream.decoder.decode_stored(stream.def->schema,
-                                             std::string_view(padded).substr(0, record.value.size()),
-                                             record.timestamp_ms, all, scratch_);
-                rows.push_back(static_cast<std::uint32_t>(rows.size()));
-            }
-            if (rows.empty()) continue;
-            TRY(feed_view(view, static_cast<PartitionNo>(p), first, scratch_, rows, batch.header.max_timestamp_ms,
-                          *bytes));
+    for (auto& [id, view] : views_) {
+        if (!view->build || view->build->told_caught_up) continue;
+        Stream& stream = *streams_.at(view->stream);
+        bool all = false;
+        do {
+            all = TRY(view->build->feed(*this, *view, stream, step_events));
+        } while (!all && clock_.monotonic_us() - begin_us < slice_us);
+        view->changed = view->touched = view->state_changed = true;
+        unsettled_ = true;
+        // What is left is fed when the entry comes, in one go.
+        if (view->stopped() || view->build->left(stream) <= step_events * 8) {
+            view->build->told_caught_up = true;
+            if (outputs_.view_caught_up) outputs_.view_caught_up(id);
         }
+        if (late_bytes_ >= late_bytes_max) TRY(spill_late());
     }
+    count_builds();
+    const std::int64_t end_us = clock_.monotonic_us();
+    next_build_us_ = busy_ ? end_us + (end_us - begin_us) * 3 : end_us;
+    busy_ = false;
     return {};
+}
+
+// Up to the entry before this one from the log; from this one on as the entries come.
+Status Applier::apply_view_live(View& view) {
+    if (!view.build) return {};
+    Stream& stream = *streams_.at(view.stream);
+    TRY(flush_logs());
+    while (!TRY(view.build->feed(*this, view, stream, UINT64_MAX / 2))) {
+    }
+    view.tumble->release_rows();  // what it was made from is shown at once
+    view.changed = view.touched = true;
+    view.build.reset();
+    count_builds();
+    if (!view.stopped()) view.state = "live";
+    view.state_changed = definitions_changed_ = true;
+    touch(stream);
+    return {};
+}
+
+Status Applier::apply_tick(Stream& stream, std::int64_t append_ms) {
+    stream.last_tick_ms = append_ms;
+    stream.told_due_ms = INT64_MIN;  // the next one is told in any case
+    for (auto* view : stream.views) {
+        if (view->build || view->stopped()) continue;
+        tick_view(*view->tumble, view->plan.tumble, stream.arrivals, stream.def->schema.idle_after_ms, append_ms);
+        view->changed = view->touched = true;
+    }
+    touch(stream);
+    return {};
+}
+
+Status Applier::apply_flush(View& view) {
+    if (view.build) {
+        return Error{Errc::building, "view " + view.name + " is being built; FLUSH it when it is live"};
+    }
+    if (view.stopped()) return Error{Errc::conflict, "view " + view.name + " has stopped: " + view.state};
+    flush_view(*view.tumble, view.plan.tumble);
+    view.changed = view.touched = true;
+    touch(*streams_.at(view.stream));
+    return {};
+}
+
+// What the leader should propose for the stream, where that has changed.
+void Applier::tell_needs(Stream& stream) {
+    if (!recovered_ || !outputs_.stream_needs) return;
+    std::int64_t due_ms = INT64_MAX;
+    bool keep = false;
+    for (const auto* view : stream.views) {
+        keep = keep || view->build;
+        if (view->build || view->stopped()) continue;
+        due_ms = std::min(
+            due_ms, tick_due_ms(*view->tumble, view->plan.tumble, stream.arrivals, stream.def->schema.idle_after_ms));
+    }
+    if (due_ms != INT64_MAX && stream.last_tick_ms != INT64_MIN)
+        due_ms = std::max(due_ms, stream.last_tick_ms + tick_every_ms);
+    if (due_ms == stream.told_due_ms && keep == stream.told_keep) return;
+    stream.told_due_ms = due_ms;
+    stream.told_keep = keep;
+    outputs_.stream_needs(stream.def->id, due_ms, keep);
 }
 
 Status Applier::drop_view(ObjectId id) {
     const auto it = views_.find(id);
     if (it == views_.end()) return {};
     View& view = *it->second;
+    const ObjectId of = view.stream;
     if (auto stream = streams_.find(view.stream); stream != streams_.end()) std::erase(stream->second->views, &view);
     std::erase_if(late_, [&](const auto& row) { return row.view == &view; });
     dropped_views_.push_back(id);  // its operator's keys go at the next checkpoint
@@ -516,6 +622,8 @@ Status Applier::drop_view(ObjectId id) {
         });
     }
     views_.erase(id);
+    count_builds();
+    if (auto stream = streams_.find(of); stream != streams_.end()) touch(*stream->second);
     definitions_changed_ = true;
     return {};
 }
@@ -570,19 +678,25 @@ Status Applier::apply_retain(const log::Retain& retain) {
         stream.touched_partitions.insert(p);
         drop_late_rows(stream, p, log.start_offset());
     };
-    for (std::size_t p = 0; p < stream.partitions.size(); p++)
-        cut(*stream.partitions[p], static_cast<PartitionNo>(p));
-    cut(*stream.dead, dead_letter_partition);
-    // The journal goes as far as every partition went.
-    std::int64_t before_ms = retain.appended_before_ms;
-    auto keep = [&before_ms](const log::PartitionLog& log) {
-        const auto& segments = log.state().segments;
-        if (!segments.empty()) before_ms = std::min(before_ms, segments.front().first_append_ms);
-    };
-    for (const auto& partition : stream.partitions)
-        keep(*partition);
-    keep(*stream.dead);
-    unlink_later(stream.journal->advance_before(before_ms), false);
+    // A view that is being built reads on from where it is: the log waits for the entry "view live". Which views those
+    // are the log says, so every replica keeps the same.
+    const bool waits =
+        std::any_of(stream.views.begin(), stream.views.end(), [](const View* view) { return view->build != nullptr; });
+    if (!waits) {
+        for (std::size_t p = 0; p < stream.partitions.size(); p++)
+            cut(*stream.partitions[p], static_cast<PartitionNo>(p));
+        cut(*stream.dead, dead_letter_partition);
+        // The journal goes as far as every partition went.
+        std::int64_t before_ms = retain.appended_before_ms;
+        auto keep = [&before_ms](const log::PartitionLog& log) {
+            const auto& segments = log.state().segments;
+            if (!segments.empty()) before_ms = std::min(before_ms, segments.front().first_append_ms);
+        };
+        for (const auto& partition : stream.partitions)
+            keep(*partition);
+        keep(*stream.dead);
+        unlink_later(stream.journal->advance_before(before_ms), false);
+    }
     if (retain.dedup_bucket != INT64_MIN) {
         stream.expired_bucket = std::max(stream.expired_bucket, retain.dedup_bucket);
         std::vector<std::string> paths;
@@ -668,10 +782,13 @@ Result<std::int64_t> Applier::settle(bool force) {
         publish_definitions();
         outputs_.recovered(std::move(facts));
         outputs_.applied(applied_);
+        for (const auto& [id, stream] : streams_)
+            tell_needs(*stream);
         last_checkpoint_us_ = last_rows_us_ = now_us;
         // A long replay must not be repeated by the next crash.
         if (applied_.value > checkpointed_.value + replay_entries_max) checkpoint_wanted_ = true;
     }
+    if (recovered_ && builds_ > 0) TRY(run_builds());
     if (unsettled_ && (force || !answers_.empty() || late_bytes_ >= late_bytes_max ||
                        now_us - last_rows_us_ >= options_.rows_every_us)) {
         const std::int64_t before_us = clock_.monotonic_us();
@@ -705,6 +822,7 @@ Result<std::int64_t> Applier::settle(bool force) {
         unlinks_.pop_front();
     }
     if (readers_held_) return 5'000;
+    if (recovered_ && builds_ > 0) return std::max<std::int64_t>(0, next_build_us_ - clock_.monotonic_us());
     if (unsettled_) return std::max<std::int64_t>(1000, last_rows_us_ + options_.rows_every_us - now_us);
     if (checkpointed_ < applied_)
         return std::max<std::int64_t>(1000, last_checkpoint_us_ + options_.checkpoint_every_us - now_us);
@@ -721,12 +839,12 @@ Status Applier::begin_checkpoint() {
     TRY(commit_rows(true));
 
     CheckpointJob job;
-    job.applied = {applied_, applied_term_, last_append_ms_, store::Database::engine_version()};
-    job.filter_bytes_max = options_.dedup_memory / 2;
-    std::size_t filters = 0;
+    job.applied = {applied_, applied_term_, last_append_ms_, store::Database::engine_version(), after_gap_ms_};
+    job.run_bytes_max = dedup::run_memory(options_.dedup_memory).bytes_max;
+    const std::size_t kept_bytes = kept_run_bytes();
     for (auto& [id, stream] : streams_) {
         for (const auto& run : stream->runs)
-            filters += run->memory_bytes();
+            job.run_bytes_held += run->memory_bytes();
         if (!stream->changed) continue;
         stream->changed = false;
         auto take = [&](std::vector<std::shared_ptr<os::File>> files) {
@@ -751,6 +869,7 @@ Status Applier::begin_checkpoint() {
         runs.dir = stream->dir + "/dedup";
         runs.runs = stream->runs;
         runs.record = record_of(*stream);
+        runs.kept_bytes = kept_bytes;
         for (auto& [bucket, ids] : stream->recent) {
             recent_ids_ -= ids.size();
             runs.fresh.push_back({bucket, std::move(ids)});
@@ -758,15 +877,15 @@ Status Applier::begin_checkpoint() {
         stream->recent.clear();
         job.streams.push_back(std::move(runs));
     }
-    job.filter_bytes_max = job.filter_bytes_max > filters ? job.filter_bytes_max - filters : 0;
     job.dirs.push_back(options_.dir + "/streams");
     for (auto& [id, view] : views_) {
         if (!view->changed) continue;
         view->changed = false;
         if (view->tumble) view->tumble->collect_checkpoint(job.changes);
         job.changes.push_back(
-            {object_key('v', id),
-             ViewRecord{view->stream, view->name, view->statement, view->created_at_ms, view->state}.encode()});
+            {object_key('v', id), ViewRecord{view->stream, view->name, view->statement, view->created_at_ms,
+                                             view->state, view->build ? view->build->cursor() : LogIndex(0)}
+                                      .encode()});
     }
     for (const auto& id : catalog_changed_) {
         if (auto it = catalog_.find(id); it != catalog_.end())
@@ -785,6 +904,22 @@ Status Applier::begin_checkpoint() {
     removed_.clear();
     outputs_.run_checkpoint(std::move(job));
     return {};
+}
+
+// What admission lets a stream's runs keep, as it reckons too.
+std::size_t Applier::kept_run_bytes() const {
+    std::vector<std::size_t> wants;
+    for (const auto& [id, stream] : streams_) {
+        if (stream->def->schema.dedup_key.empty()) continue;
+        std::size_t bytes = 0;
+        auto add = [&bytes](std::uint64_t ids) { bytes += dedup::fences_bytes(ids) + dedup::filter_bytes(ids); };
+        for (const auto& run : stream->runs)
+            add(run->state().count);
+        for (const auto& [bucket, ids] : stream->recent)
+            add(ids.size());
+        wants.push_back(bytes);
+    }
+    return dedup::run_memory_level(dedup::run_memory(options_.dedup_memory).kept_bytes, std::move(wants));
 }
 
 void Applier::checkpoint_done(CheckpointDone&& done) {
@@ -868,6 +1003,9 @@ StreamRecord Applier::record_of(const Stream& stream) const {
     record.counters = stream.counters;
     record.next_run = stream.next_run;
     record.expired_bucket = stream.expired_bucket;
+    record.first_arrival_ms = stream.arrivals.first_ms;
+    record.last_arrival_ms = stream.arrivals.last_ms;
+    record.last_tick_ms = stream.last_tick_ms;
     return record;
 }
 
@@ -875,7 +1013,7 @@ void Applier::publish_definitions() {
     auto definitions = std::make_shared<Definitions>();
     definitions->index = applied_;
     for (const auto& [id, stream] : streams_)
-        definitions->streams.push_back(stream->def);
+        if (!id.is_null()) definitions->streams.push_back(stream->def);
     for (const auto& [id, view] : views_) {
         definitions->views.push_back({id, view->name, view->stream, view->statement, view->state});
     }

@@ -9,6 +9,7 @@
 // checkpoint_done() here. Owner: the apply thread.
 #pragma once
 
+#include "apply/change_notes.h"
 #include "apply/checkpoint.h"
 #include "apply/view_plan.h"
 #include "base/clock.h"
@@ -109,6 +110,10 @@ class Applier {
         std::function<void(LogIndex, Term)> checkpointed;
         std::function<void(bool)> hold_readers;               // SQLite's log is too long: new queries wait
         std::function<void(CheckpointJob&&)> run_checkpoint;  // answers with checkpoint_done()
+        // A stream's wishes changed: an entry "tick" at this append time or later (INT64_MAX: none), and whether its
+        // log must be kept for a view that is being built. Neither decides anything here before it is an entry.
+        std::function<void(ObjectId, std::int64_t tick_due_ms, bool keep_log)> stream_needs = {};
+        std::function<void(ObjectId)> view_caught_up = {};  // an entry "view live" is due; said again after a start
     };
 
     // Opens the shard at its checkpoint. Errors: corrupt (says what and what to do), io, disk_full.
@@ -123,12 +128,15 @@ class Applier {
     Result<std::int64_t> settle(bool force);
     void checkpoint_done(CheckpointDone&& done);
     void want_checkpoint() { checkpoint_wanted_ = true; }
+    void watch(log::Watch&& watch) { changes_.watch(std::move(watch), visible()); }
     bool checkpoint_running() const { return checkpoint_running_; }
     bool checkpoint_is_current() const { return checkpointed_ == applied_; }
 
     LogIndex applied() const { return applied_; }
     LogIndex visible() const { return LogIndex(visible_.load()); }
     std::int64_t last_append_ms() const { return last_append_ms_; }
+    // Of the last entry that came limits::append_gap_ms after the one before it; INT64_MIN: there is none.
+    std::int64_t after_gap_ms() const { return after_gap_ms_; }
     bool recovered() const { return recovered_; }
     const ApplyCounters& counters() const { return counters_; }
     // Everything that the log decides, as SQLite has it, as text: equal on every replica and after every replay. For
@@ -139,12 +147,14 @@ class Applier {
     struct Stream;
     struct View;
     struct PendingLate;
+    class Build;
 
     Applier(ApplyOptions options, os::Disk& disk, Clock& clock, stream::StateStore& state, Outputs outputs);
     Status recover();
     Status recover_streams();
     Status recover_views();
     Status check_parts_agree() const;
+    Status check_engine(const std::string& engine) const;
     Status remove_unlisted_files();
     Status open_database();
 
@@ -161,7 +171,12 @@ class Applier {
     Status define_view(const log::DefineView& define, std::int64_t append_ms);
     Status drop_stream(ObjectId id);
     Status drop_view(ObjectId id);
-    Status build_view(View& view, Stream& stream);
+    Status apply_tick(Stream& stream, std::int64_t append_ms);
+    Status apply_flush(View& view);
+    Status apply_view_live(View& view);
+    Status run_builds();
+    void count_builds();
+    void tell_needs(Stream& stream);
     void stop_view(View& view, std::string why);
 
     Status flush_logs();
@@ -176,12 +191,14 @@ class Applier {
     void touch(Stream& stream);
     StreamFacts facts_of(const Stream& stream, bool with_recent) const;
     StreamRecord record_of(const Stream& stream) const;
+    std::size_t kept_run_bytes() const;
     void publish_definitions();
     void drop_late_rows(const Stream& stream, PartitionNo partition, std::int64_t start_offset);
     log::PartitionOptions partition_options(const record::Stream& stream) const;
     log::JournalOptions journal_options(const record::Stream& stream) const;
     void unlink_later(std::vector<std::string> paths, bool tree);
-    bool writes_rows() const { return applied_ > rows_index_; }
+    // Replay below SQLite's index is silent. A view that is being built may have rows where nothing was replayed.
+    bool writes_rows() const { return applied_ > rows_index_ || recovered_; }
 
     ApplyOptions options_;
     os::Disk& disk_;
@@ -190,6 +207,7 @@ class Applier {
     Outputs outputs_;
     std::unique_ptr<store::Database> database_;
     ApplyCounters counters_;
+    ChangeNotes changes_;
 
     std::map<ObjectId, std::unique_ptr<Stream>> streams_;
     std::map<ObjectId, std::unique_ptr<View>> views_;
@@ -202,7 +220,7 @@ class Applier {
 
     LogIndex applied_, rows_index_, checkpointed_;  // rows_index_: SQLite's at the start (S)
     Term applied_term_;
-    std::int64_t last_append_ms_ = INT64_MIN;
+    std::int64_t last_append_ms_ = INT64_MIN, after_gap_ms_ = INT64_MIN;
     std::atomic<std::uint64_t> visible_{0};
     bool recovered_ = false, definitions_changed_ = true;
     std::vector<std::function<Status()>> row_changes_;  // definition changes for the next row commit
@@ -219,6 +237,9 @@ class Applier {
     std::int64_t last_rows_us_ = 0, last_checkpoint_us_ = 0;
     bool unsettled_ = false, checkpoint_wanted_ = false, checkpoint_running_ = false;
     std::uint64_t recent_ids_ = 0;
+    std::int64_t next_build_us_ = 0;  // when a view that is being built may go on
+    std::size_t builds_ = 0;          // views that have not told that they caught up
+    bool busy_ = false;               // an entry was applied since the last slice of a build
     struct Unlink {
         std::int64_t due_us = 0;
         LogIndex after;  // once a checkpoint at or past this index is durable

@@ -18,6 +18,7 @@ std::string AppliedRecord::encode() const {
     out.i64(append_time_ms);
     out.u32(checkpoint_format);
     out.bytes(engine);
+    out.i64(after_gap_ms);
     return bytes;
 }
 
@@ -29,6 +30,7 @@ Result<AppliedRecord> AppliedRecord::decode(std::string_view bytes) {
     record.append_time_ms = in.i64();
     const auto format = in.u32();
     record.engine = std::string(in.bytes());
+    if (in.ok() && !in.at_end()) record.after_gap_ms = in.i64();  // an earlier version wrote none
     if (!in.ok() || format != checkpoint_format) {
         return Error{Errc::corrupt, "the checkpoint has format " + std::to_string(format) + ", this version reads " +
                                         std::to_string(checkpoint_format)};
@@ -55,6 +57,10 @@ std::string StreamRecord::encode() const {
     out.bytes(dedup::encode_runs(runs));
     out.u64(next_run);
     out.i64(expired_bucket);
+    out.i64(first_arrival_ms);
+    out.i64(last_tick_ms);
+    for (std::size_t p = 0; p < partitions.size(); p++)
+        out.i64(p < last_arrival_ms.size() ? last_arrival_ms[p] : INT64_MIN);
     return bytes;
 }
 
@@ -80,6 +86,12 @@ Result<StreamRecord> StreamRecord::decode(std::string_view bytes) {
     record.runs = TRY(dedup::decode_runs(runs));
     record.next_run = in.u64();
     record.expired_bucket = in.i64();
+    if (in.ok() && !in.at_end()) {
+        record.first_arrival_ms = in.i64();
+        record.last_tick_ms = in.i64();
+        for (std::uint32_t i = 0; i < partitions; i++)
+            record.last_arrival_ms.push_back(in.i64());
+    }
     if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a stream's record in the checkpoint is malformed"};
     return record;
 }
@@ -92,6 +104,7 @@ std::string ViewRecord::encode() const {
     out.bytes(statement);
     out.i64(created_at_ms);
     out.bytes(state);
+    out.u64(built_up_to.value);
     return bytes;
 }
 
@@ -103,6 +116,7 @@ Result<ViewRecord> ViewRecord::decode(std::string_view bytes) {
     record.statement = std::string(in.bytes());
     record.created_at_ms = in.i64();
     record.state = std::string(in.bytes());
+    if (in.ok() && !in.at_end()) record.built_up_to = LogIndex(in.u64());
     if (!in.ok() || !in.at_end()) return Error{Errc::corrupt, "a view's record in the checkpoint is malformed"};
     return record;
 }
@@ -136,21 +150,19 @@ std::string object_key(char kind, ObjectId id) {
 
 namespace {
 
-// Writes the stream's new ids as runs, merges where a bucket has too many, and returns the list as it is now.
-Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& stream, std::size_t& filter_bytes_left,
-                                                 std::vector<std::string>& replaced) {
+// Writes the stream's new ids as runs, merges where a bucket has too many, and returns the list as it is now. What a
+// merge replaces stays in memory until admission has the new list, so `held_bytes` only grows.
+Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& stream, std::size_t& held_bytes,
+                                                 std::size_t bytes_max, std::vector<std::string>& replaced) {
     CheckpointDone::Stream done;
     done.id = stream.id;
     done.runs = std::move(stream.runs);
     done.next_run = stream.record.next_run;
     auto open_run = [&](const dedup::RunState& state) -> Status {
-        auto run = TRY(dedup::Run::open(disk, dedup::run_path(stream.dir, state.number), state, true));
-        if (run->memory_bytes() > filter_bytes_left) {
-            run = TRY(dedup::Run::open(disk, dedup::run_path(stream.dir, state.number), state, false));
-        } else {
-            filter_bytes_left -= run->memory_bytes();
-        }
-        done.runs.push_back(std::move(run));
+        const std::size_t bytes = dedup::fences_bytes(state.count) + dedup::filter_bytes(state.count);
+        const bool with_filter = bytes <= stream.kept_bytes && held_bytes + bytes <= bytes_max;
+        done.runs.push_back(TRY(dedup::Run::open(disk, dedup::run_path(stream.dir, state.number), state, with_filter)));
+        held_bytes += done.runs.back()->memory_bytes();
         return {};
     };
     bool any = false;
@@ -179,7 +191,6 @@ Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& str
         }
         TRY(dedup::merge_runs(disk, dedup::run_path(stream.dir, merged.number), sources));
         for (const auto& source : sources) {
-            filter_bytes_left += source->has_filter() ? source->memory_bytes() : 0;
             replaced.push_back(source->path());
             std::erase(done.runs, source);
         }
@@ -187,6 +198,8 @@ Result<CheckpointDone::Stream> write_stream_runs(os::Disk& disk, StreamRuns& str
         any = true;
     }
     if (any) TRY(disk.sync_dir(stream.dir));
+    // What found no room at an earlier checkpoint, and admission has made room for since.
+    TRY(dedup::load_filters(disk, done.runs, stream.kept_bytes, bytes_max, held_bytes));
     stream.record.runs.clear();
     for (const auto& run : done.runs)
         stream.record.runs.push_back(run->state());
@@ -203,9 +216,9 @@ Result<CheckpointDone> run_checkpoint(os::Disk& disk, stream::StateStore& state,
         TRY(file->sync());
     for (const auto& dir : job.dirs)
         TRY(disk.sync_dir(dir));
-    std::size_t filter_bytes_left = job.filter_bytes_max;
     for (auto& stream : job.streams) {
-        done.streams.push_back(TRY(write_stream_runs(disk, stream, filter_bytes_left, done.replaced_runs)));
+        done.streams.push_back(
+            TRY(write_stream_runs(disk, stream, job.run_bytes_held, job.run_bytes_max, done.replaced_runs)));
         job.changes.push_back({object_key('s', stream.id), stream.record.encode()});
     }
     job.changes.push_back({std::string(applied_key), job.applied.encode()});

@@ -2,7 +2,7 @@
 // with the applied index; only then may the write-ahead log be cut below it.
 //
 // What a checkpoint remembers (state store keys; all strings of bytes):
-//   "applied"          index u64 | term u64 | append_time i64 | format u32 | SQLite version
+//   "applied"          index u64 | term u64 | append_time i64 | format u32 | SQLite version | after_gap i64
 //   "s" id(8, big)     a stream: definition, segments, journal, counters, dedup runs (StreamRecord)
 //   "v" id(8, big)     a view: definition, state (ViewRecord)
 //   "c" id(8, big)     a catalog entry (CatalogRecord)
@@ -31,7 +31,8 @@ struct AppliedRecord {
     LogIndex index;
     Term term;
     std::int64_t append_time_ms = INT64_MIN;
-    std::string engine;  // SQLite's version: what expressions mean is part of the replicated state
+    std::string engine;                     // SQLite's version: what expressions mean is part of the replicated state
+    std::int64_t after_gap_ms = INT64_MIN;  // the last append that came limits::append_gap_ms after the one before
     std::string encode() const;
     static Result<AppliedRecord> decode(std::string_view bytes);
 };
@@ -52,6 +53,9 @@ struct StreamRecord {
     std::vector<dedup::RunState> runs;
     std::uint64_t next_run = 1;
     std::int64_t expired_bucket = INT64_MIN;
+    // Append times for ticks; absent in records of before there were any.
+    std::int64_t first_arrival_ms = INT64_MIN, last_tick_ms = INT64_MIN;
+    std::vector<std::int64_t> last_arrival_ms;  // by partition
     std::string encode() const;
     static Result<StreamRecord> decode(std::string_view bytes);
 };
@@ -61,7 +65,8 @@ struct ViewRecord {
     std::string name;
     std::string statement;
     std::int64_t created_at_ms = 0;
-    std::string state;  // "live", "stopped: ..."
+    std::string state;          // "live", "building", "stopped: ..."
+    LogIndex built_up_to = {};  // while building: the last index that the operator's state has seen
     std::string encode() const;
     static Result<ViewRecord> decode(std::string_view bytes);
 };
@@ -89,6 +94,7 @@ struct StreamRuns {
     std::vector<NewIds> fresh;
     std::vector<std::shared_ptr<const dedup::Run>> runs;  // before
     StreamRecord record;                                  // runs and next_run are filled in by run_checkpoint
+    std::size_t kept_bytes = SIZE_MAX;                    // of fences and filters, that admission keeps
 };
 
 struct CheckpointJob {
@@ -97,7 +103,8 @@ struct CheckpointJob {
     std::vector<std::string> dirs;                 // to sync: new names in them
     std::vector<stream::StateChange> changes;      // everything but the streams below
     std::vector<StreamRuns> streams;               // whose records change
-    std::size_t filter_bytes_max = SIZE_MAX;       // for the filters of new runs
+    std::size_t run_bytes_held = 0;                // fences and filters of all streams' runs, now
+    std::size_t run_bytes_max = SIZE_MAX;          // what loading filters may bring that to
 };
 
 struct CheckpointDone {

@@ -1,5 +1,6 @@
 // Opening a shard at its checkpoint, before the log after it is replayed.
 #include "apply/applier.h"
+#include "apply/detail/build.h"
 #include "apply/detail/state.h"
 #include "apply/tables.h"
 #include "base/check.h"
@@ -46,20 +47,38 @@ Error at(Error error, const std::string& where) {
     return error;
 }
 
+// A record of before there were ticks has no arrivals: the segments tell what is left of them.
+Arrivals arrivals_of(const StreamRecord& record) {
+    Arrivals arrivals{record.first_arrival_ms, record.last_arrival_ms};
+    if (!arrivals.last_ms.empty()) return arrivals;
+    for (const auto& partition : record.partitions) {
+        const auto& segments = partition.segments;
+        std::int64_t last_ms = partition.end_offset > 0 ? record.created_at_ms : INT64_MIN;
+        std::int64_t first_ms = last_ms;
+        if (!segments.empty()) {
+            first_ms = segments.front().first_append_ms;
+            last_ms = segments.back().last_append_ms;
+        }
+        arrivals.last_ms.push_back(last_ms);
+        if (first_ms != INT64_MIN && (arrivals.first_ms == INT64_MIN || first_ms < arrivals.first_ms))
+            arrivals.first_ms = first_ms;
+    }
+    return arrivals;
+}
+
 }  // namespace
 
 Status Applier::recover() {
     TRY(disk_.make_dirs(options_.dir + "/streams"));
+    std::string engine = store::Database::engine_version();
     const auto applied = TRY(state_.get(applied_key));
     if (applied) {
         const auto record = TRY(AppliedRecord::decode(*applied));
         applied_ = checkpointed_ = record.index;
         applied_term_ = record.term;
         last_append_ms_ = record.append_time_ms;
-        if (record.engine != store::Database::engine_version()) {
-            obs::log(obs::Level::warning, "sqlite_version_changed",
-                     {{"checkpoint", record.engine}, {"now", store::Database::engine_version()}});
-        }
+        after_gap_ms_ = record.after_gap_ms;
+        engine = record.engine;
     }
     TRY(recover_streams());
     TRY(recover_views());
@@ -69,7 +88,32 @@ Status Applier::recover() {
     }
     TRY(open_database());
     TRY(check_parts_agree());
+    TRY(check_engine(engine));
     return remove_unlisted_files();
+}
+
+// What an expression means is part of the log's meaning, and SQLite says what it means. Entries that one version has
+// applied and another would apply again might give another state than the rows that stand there. A stop in peace leaves
+// nothing to apply again; then the version may change, and the next checkpoint says so.
+Status Applier::check_engine(const std::string& engine) const {
+    const auto now = store::Database::engine_version();
+    if (engine == now) return {};
+    const bool evaluates =
+        std::any_of(views_.begin(), views_.end(), [](const auto& v) { return !v.second->stopped(); });
+    if (evaluates && options_.last_at_start > checkpointed_) {
+        return Error{Errc::unsupported,
+                     options_.dir + " was left by a server with SQLite " + engine +
+                         " that did not stop in peace; this " + "one has SQLite " + now + ", and " +
+                         std::to_string(options_.last_at_start.value - checkpointed_.value) +
+                         " log entries after the checkpoint would be evaluated again, perhaps to other results. Once "
+                         "more start the former version and stop it with SIGTERM (it then makes a checkpoint), then "
+                         "start this one"};
+    }
+    obs::log(obs::Level::warning, "sqlite_version_changed",
+             {{"checkpoint", engine},
+              {"now", now},
+              {"what", "views keep the rows that they have; to have them evaluated anew, DROP and CREATE them"}});
+    return {};
 }
 
 // The log, the state store and SQLite are moved on in a fixed order, so each pair tells when one was lost or is older.
@@ -101,8 +145,6 @@ Status Applier::check_parts_agree() const {
 
 Status Applier::recover_streams() {
     auto records = TRY(read_records<StreamRecord>(state_, 's'));
-    // Newest runs get their filters first; what does not fit costs a page read a look-up.
-    std::size_t filter_bytes_left = options_.dedup_memory / 2;
     for (auto& [id, record] : records) {
         auto parsed = sql::parse(record.statement);
         if (!parsed) return at(parsed.error(), "the definition of stream " + record.name + " in the checkpoint");
@@ -142,12 +184,25 @@ Status Applier::recover_streams() {
         if (!journal) return at(journal.error(), "journal of stream " + record.name);
         stream->journal = std::move(journal).value();
 
-        auto runs = dedup::open_runs(disk_, stream->dir + "/dedup", record.runs, {}, filter_bytes_left);
-        if (!runs) return at(runs.error(), "dedup index of stream " + record.name);
-        stream->runs = std::move(runs).value();
-        for (const auto& run : stream->runs)
-            filter_bytes_left -= std::min(filter_bytes_left, run->memory_bytes());
+        stream->arrivals = arrivals_of(record);
+        stream->last_tick_ms = record.last_tick_ms;
         streams_[id] = std::move(stream);
+    }
+    // Newest runs get their filters first; what does not fit costs a page read a look-up.
+    std::vector<std::size_t> wants;
+    for (const auto& [id, record] : records) {
+        std::size_t bytes = 0;
+        for (const auto& run : record.runs)
+            bytes += dedup::fences_bytes(run.count) + dedup::filter_bytes(run.count);
+        wants.push_back(bytes);
+    }
+    const std::size_t kept_bytes =
+        dedup::run_memory_level(dedup::run_memory(options_.dedup_memory).kept_bytes, std::move(wants));
+    for (const auto& [id, record] : records) {
+        auto& stream = *streams_.at(id);
+        auto runs = dedup::open_runs(disk_, stream.dir + "/dedup", record.runs, {}, kept_bytes);
+        if (!runs) return at(runs.error(), "dedup index of stream " + record.name);
+        stream.runs = std::move(runs).value();
     }
     return {};
 }
@@ -174,6 +229,8 @@ Status Applier::recover_views() {
         view->state = record.state;
         view->plan = std::move(plan).value();
         view->plan.tumble.groups_max = options_.groups_max;
+        if (record.state == "building" || record.built_up_to.value != 0)
+            view->build = std::make_shared<Build>(record.built_up_to, stream->second->partitions.size());
         view->changed = false;
         auto tumble = stream::Tumble::open(stream->second->def->schema, view->plan.tumble, state_, object_key('o', id));
         if (!tumble) return at(tumble.error(), "state of view " + record.name);
@@ -181,6 +238,7 @@ Status Applier::recover_views() {
         stream->second->views.push_back(view.get());
         views_[id] = std::move(view);
     }
+    count_builds();
     return {};
 }
 
@@ -220,7 +278,11 @@ Status Applier::open_database() {
     put_ends_ = TRY(database_->prepare("INSERT OR REPLACE INTO _ends VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
     put_journal_ = TRY(database_->prepare("INSERT OR REPLACE INTO _journals VALUES (?1, ?2)"));
     put_counters_ = TRY(database_->prepare("INSERT OR REPLACE INTO _counters VALUES (?1, ?2, ?3, ?4, ?5)"));
-    put_view_ = TRY(database_->prepare("INSERT OR REPLACE INTO _views VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"));
+    // No number of rows: triggers of the view's table count them (tables.h).
+    put_view_ = TRY(database_->prepare(
+        "INSERT INTO _views VALUES (?1, coalesce(?2, 0), ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO UPDATE SET "
+        "row_count = coalesce(?2, row_count), seen = excluded.seen, filtered = excluded.filtered, "
+        "windowed = excluded.windowed, late = excluded.late, open_groups = excluded.open_groups"));
     put_watermark_ = TRY(database_->prepare("INSERT OR REPLACE INTO _watermarks VALUES (?1, ?2, ?3, ?4, ?5)"));
     visible_ = applied_.value;
     return {};

@@ -1,5 +1,6 @@
 // The row commit: one SQLite transaction with view rows, late rows, log ends, counters and the applied index.
 #include "apply/applier.h"
+#include "apply/detail/build.h"
 #include "apply/detail/state.h"
 #include "apply/tables.h"
 #include "base/check.h"
@@ -25,7 +26,7 @@ Status Applier::commit_rows(bool durable) {
     // SQLite may hold this index from before a restart, and not durably: a checkpoint must sync it all the same.
     const bool writes = writes_rows() || (durable && applied_ == rows_index_);
     if (writes && (unsettled_ || durable || !row_changes_.empty())) {
-        const auto written = write_rows();
+        auto written = write_rows();
         if (!written) {
             if (in_transaction_) database_->rollback();
             in_transaction_ = false;
@@ -41,6 +42,9 @@ Status Applier::commit_rows(bool durable) {
         for (auto* stream : touched_) {
             stream->touched = false;
             stream->touched_partitions.clear();
+            for (auto* view : stream->views) {
+                if (view->tumble && !view->build) view->tumble->discard_dirty_rows();
+            }
         }
         touched_.clear();
         visible_ = applied_.value;
@@ -53,7 +57,10 @@ Status Applier::commit_rows(bool durable) {
         for (auto& [done, status] : list)
             done(index, std::move(status));
     }
-    if (recovered_) outputs_.applied(applied_);
+    if (recovered_) {
+        outputs_.applied(applied_);
+        changes_.tell(applied_);
+    }
     return {};
 }
 
@@ -69,8 +76,11 @@ Status Applier::begin_rows() {
 
 Status Applier::write_rows() {
     TRY(spill_late());
-    for (auto* stream : touched_)
+    for (auto* stream : touched_) {
         TRY(write_stream_rows(*stream));
+        changes_.stream(stream->def->id);
+        tell_needs(*stream);
+    }
     touched_.clear();
     for (auto& [id, view] : views_) {
         if (view->touched) TRY(write_view_rows(*view));
@@ -146,7 +156,19 @@ Status Applier::write_view_rows(View& view) {
                 TRY(database_->prepare("INSERT INTO " + store::quote_name(view_table(view.id)) + "(" + names +
                                        ") VALUES (" + values + ") ON CONFLICT DO UPDATE SET " + updates));
         }
-        TRY(view.tumble->take_dirty_rows([&](std::string_view key, const std::vector<Value>& row) -> Status {
+        if (!view.delete_row) {
+            view.delete_row =
+                TRY(database_->prepare("DELETE FROM " + store::quote_name(view_table(view.id)) + " WHERE _k = ?1"));
+        }
+        const bool watched = changes_.wants(view.id);
+        std::string noted;  // a row may come twice in a row: as it became final, and corrected
+        auto note = [&](std::string_view key) {
+            if (!watched || key == noted) return;
+            changes_.row(view.id, key);
+            noted = std::string(key);
+        };
+        auto on_row = [&](std::string_view key, const std::vector<Value>& row) -> Status {
+            note(key);
             view.put_row->bind(1, Value::of_blob(key));
             for (std::size_t i = 0; i < view.plan.columns.size(); i++) {
                 view.put_row->bind(static_cast<int>(i) + 2, row.at(view.plan.columns[i].slot));
@@ -154,12 +176,19 @@ Status Applier::write_view_rows(View& view) {
             TRY(view.put_row->step());
             counters_.rows.fetch_add(1, std::memory_order_relaxed);
             return {};
-        }));
+        };
+        auto on_gone = [&](std::string_view key) -> Status {
+            note(key);
+            view.delete_row->bind(1, Value::of_blob(key));
+            TRY(view.delete_row->step());
+            return {};
+        };
+        TRY(view.tumble->take_dirty_rows(on_row, on_gone));
     }
     if (view.tumble) {
         const auto counts = view.tumble->counts();
         put_view_->bind(1, number(view.id.packed()));
-        put_view_->bind(2, number(view.tumble->groups_created()));
+        put_view_->bind(2, view.plan.row_per_group ? number(view.tumble->groups_created()) : Value::null());
         put_view_->bind(3, number(counts.seen));
         put_view_->bind(4, number(counts.filtered));
         put_view_->bind(5, number(counts.windowed));
@@ -167,21 +196,26 @@ Status Applier::write_view_rows(View& view) {
         put_view_->bind(7, number(view.tumble->open_groups()));
         TRY(put_view_->step());
         const auto& partitions = view.tumble->partitions();
+        const Stream& stream = *streams_.at(view.stream);
+        auto idle = [&stream](PartitionNo p) {
+            return is_idle(stream.arrivals, p, stream.def->schema.idle_after_ms, stream.last_tick_ms);
+        };
         for (std::size_t p = 0; p < partitions.size(); p++) {
             put_watermark_->bind(1, number(view.id.packed()));
             put_watermark_->bind(2, number(static_cast<std::int64_t>(p)));
             const std::int64_t watermark_ms = view.tumble->watermark_ms(static_cast<PartitionNo>(p));
             put_watermark_->bind(3, watermark_ms == INT64_MIN ? Value::null() : number(watermark_ms));
             put_watermark_->bind(4, partitions[p].any ? number(partitions[p].max_event_time_ms) : Value::null());
-            put_watermark_->bind(5, number(std::int64_t{0}));
+            put_watermark_->bind(5, number(std::int64_t{idle(static_cast<PartitionNo>(p)) ? 1 : 0}));
             TRY(put_watermark_->step());
         }
     }
     if (view.state_changed) {
         view.state_changed = false;
-        auto update = TRY(database_->prepare("UPDATE _objects SET state = ?2 WHERE id = ?1"));
+        auto update = TRY(database_->prepare("UPDATE _objects SET state = ?2, progress = ?3 WHERE id = ?1"));
         update->bind(1, number(view.id.packed()));
         update->bind(2, Value::of(std::string_view(view.state)));
+        update->bind(3, Value::of(view.build ? view.build->progress(*streams_.at(view.stream)) : 1.0));
         TRY(update->step());
     }
     return {};
@@ -204,12 +238,15 @@ Result<std::string> Applier::digest() {
         return {};
     };
     TRY(add_table("SELECT idx, append_time FROM _applied"));
-    TRY(add_table("SELECT * FROM _objects ORDER BY id"));
+    // A view that is being built stands where this replica's build is: it counts from the entry "view live" on.
+    TRY(add_table("SELECT id, kind, name, stream, version, statement, created_at, state FROM _objects ORDER BY id"));
     TRY(add_table("SELECT * FROM _ends ORDER BY stream, partition"));
     TRY(add_table("SELECT * FROM _counters ORDER BY stream"));
-    TRY(add_table("SELECT * FROM _views ORDER BY view"));
-    TRY(add_table("SELECT * FROM _watermarks ORDER BY view, partition"));
+    const std::string live = " WHERE view IN (SELECT id FROM _objects WHERE state <> 'building') ";
+    TRY(add_table("SELECT * FROM _views" + live + "ORDER BY view"));
+    TRY(add_table("SELECT * FROM _watermarks" + live + "ORDER BY view, partition"));
     for (const auto& [id, view] : views_) {
+        if (view->build) continue;
         TRY(add_table("SELECT * FROM " + store::quote_name(view_table(id)) + " ORDER BY _k"));
         TRY(add_table("SELECT * FROM " + store::quote_name(late_table(id)) + " ORDER BY 1, 2, 3"));
     }

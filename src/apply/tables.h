@@ -37,6 +37,20 @@ inline std::string late_table(ObjectId id) {
     return "l" + id.file_text();
 }
 
+// The shard's answers (log::answers_stream), made by the first entry that brings one. WITHIN and RETAIN as there.
+constexpr const char* answers_statement =
+    "CREATE STREAM answers (id TEXT, DEDUP KEY (id) WITHIN 24h) PARTITIONS 1 RETAIN 30h";
+
+// Where not every group has a row at once (HAVING, EMIT FINAL, EVERY), the view's table counts its rows itself.
+inline std::string row_count_triggers(ObjectId id) {
+    const std::string count = "UPDATE _views SET row_count = row_count ";
+    const std::string where = " WHERE view = " + std::to_string(id.packed()) + "; END; ";
+    return "INSERT OR IGNORE INTO _views VALUES (" + std::to_string(id.packed()) + ", 0, 0, 0, 0, 0, 0); " +
+           "CREATE TRIGGER IF NOT EXISTS \"" + view_table(id) + "_put\" AFTER INSERT ON \"" + view_table(id) +
+           "\" BEGIN " + count + "+ 1" + where + "CREATE TRIGGER IF NOT EXISTS \"" + view_table(id) +
+           "_gone\" AFTER DELETE ON \"" + view_table(id) + "\" BEGIN " + count + "- 1" + where;
+}
+
 // Folders of a stream below the shard's: streams/<id>/p<partition>, streams/<id>/dead, streams/<id>/journal, .../dedup.
 inline std::string stream_dir(const std::string& shard_dir, ObjectId id) {
     return shard_dir + "/streams/" + id.file_text();

@@ -35,8 +35,54 @@ stream::Aggregate aggregate_of(sql::AggregateKind kind) {
             return stream::Aggregate::max;
         case sql::AggregateKind::avg:
             return stream::Aggregate::avg;
+        case sql::AggregateKind::count_distinct:
+            return stream::Aggregate::count_distinct;
+        case sql::AggregateKind::first:
+            return stream::Aggregate::first;
+        case sql::AggregateKind::last:
+            return stream::Aggregate::last;
     }
     return stream::Aggregate::count_star;
+}
+
+// Type of an aggregate over an argument of this type; "" where an expression decides a row at a time.
+std::string aggregate_type(sql::AggregateKind kind, const std::string& argument) {
+    switch (kind) {
+        case sql::AggregateKind::count_star:
+        case sql::AggregateKind::count:
+        case sql::AggregateKind::count_distinct:
+            return "INTEGER";
+        case sql::AggregateKind::avg:
+            return "REAL";
+        case sql::AggregateKind::sum:
+            return argument == "INTEGER" || argument == "BOOLEAN" ? "INTEGER" : argument == "REAL" ? "REAL" : "";
+        case sql::AggregateKind::min:
+        case sql::AggregateKind::max:
+        case sql::AggregateKind::first:
+        case sql::AggregateKind::last:
+            return argument;
+    }
+    return "";
+}
+
+// HAVING as an expression over the operator's row; times are compared in time.
+Result<std::string> having_sql(const record::Schema& schema, const stream::TumblePlan& plan,
+                               const sql::CreateView& statement, const std::vector<std::string>& slot_types) {
+    sql::TableShape row;
+    std::string text;
+    for (const auto& piece : statement.having) {
+        text += text.empty() ? "" : " ";
+        if (piece.key < 0 && piece.aggregate < 0) {
+            text += piece.text;
+            continue;
+        }
+        const auto slot = piece.key >= 0 ? static_cast<std::size_t>(piece.key)
+                                         : plan.keys.size() + static_cast<std::size_t>(piece.aggregate);
+        const std::string term = stream::row_term(schema, plan, slot);
+        row.columns.emplace_back(term, slot_types.at(slot));
+        text += term;
+    }
+    return sql::rewrite_expression(text, row);
 }
 
 }  // namespace
@@ -79,7 +125,7 @@ Result<ViewPlan> plan_view(const record::Stream& stream, const sql::CreateView& 
         return input;
     };
 
-    std::vector<std::string> key_types;
+    std::vector<std::string> slot_types;
     for (const auto& key : statement.keys) {
         stream::TumbleKey tumble_key;
         std::string type = "TIMESTAMP";
@@ -97,46 +143,42 @@ Result<ViewPlan> plan_view(const record::Stream& stream, const sql::CreateView& 
                 break;
         }
         tumble.keys.push_back(std::move(tumble_key));
-        key_types.push_back(std::move(type));
+        slot_types.push_back(std::move(type));
     }
+    auto add_aggregate = [&](const sql::ViewItem& item) -> Status {
+        stream::TumbleAggregate aggregate;
+        aggregate.kind = aggregate_of(item.aggregate);
+        std::string type;
+        if (item.aggregate != sql::AggregateKind::count_star) aggregate.input = TRY(input_of(item.argument_sql, type));
+        tumble.aggregates.push_back(std::move(aggregate));
+        slot_types.push_back(aggregate_type(item.aggregate, type));
+        return {};
+    };
     for (const auto& item : statement.items) {
         ViewColumn column;
         column.name = item.name;
-        if (!item.is_aggregate) {
-            column.slot = static_cast<std::size_t>(item.key);
-            column.type = key_types.at(column.slot);
-        } else {
-            column.slot = tumble.keys.size() + tumble.aggregates.size();
-            stream::TumbleAggregate aggregate;
-            aggregate.kind = aggregate_of(item.aggregate);
-            std::string type;
-            if (item.aggregate != sql::AggregateKind::count_star)
-                aggregate.input = TRY(input_of(item.argument_sql, type));
-            switch (item.aggregate) {
-                case sql::AggregateKind::count_star:
-                case sql::AggregateKind::count:
-                    column.type = "INTEGER";
-                    break;
-                case sql::AggregateKind::avg:
-                    column.type = "REAL";
-                    break;
-                case sql::AggregateKind::sum:
-                    column.type = type == "INTEGER" || type == "BOOLEAN" ? "INTEGER" : type == "REAL" ? "REAL" : "";
-                    break;
-                case sql::AggregateKind::min:
-                case sql::AggregateKind::max:
-                    column.type = type;
-                    break;
-            }
-            tumble.aggregates.push_back(std::move(aggregate));
-        }
+        column.slot = item.is_aggregate ? slot_types.size() : static_cast<std::size_t>(item.key);
+        if (item.is_aggregate) TRY(add_aggregate(item));
+        column.type = slot_types.at(column.slot);
         plan.columns.push_back(std::move(column));
     }
+    for (const auto& item : statement.having_aggregates)
+        TRY(add_aggregate(item));
     if (!statement.where_sql.empty()) {
         tumble.where_sql = TRY(sql::rewrite_expression(statement.where_sql, shape));
         expressions.push_back(tumble.where_sql);
     }
     if (!expressions.empty()) TRY(store::Expression::compile(stream.schema, expressions));
+    tumble.emit = statement.emit == sql::EmitMode::final_only ? stream::Emit::final_rows : stream::Emit::changes;
+    tumble.emit_every_ms = statement.emit_every_ms;
+    plan.row_per_group =
+        tumble.emit == stream::Emit::changes && tumble.emit_every_ms == 0 && statement.having_sql.empty();
+    if (!statement.having_sql.empty()) {
+        tumble.having_sql = TRY(having_sql(stream.schema, tumble, statement, slot_types));
+        auto checked = stream::check_having(stream.schema, tumble);
+        // Its places are those of the rewritten text.
+        if (!checked) return Error{checked.error().code, "HAVING: " + checked.error().detail};
+    }
     return plan;
 }
 

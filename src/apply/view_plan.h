@@ -22,6 +22,7 @@ struct ViewColumn {
 struct ViewPlan {
     stream::TumblePlan tumble;
     std::vector<ViewColumn> columns;
+    bool row_per_group = true;  // each group has its row at once and for ever: no HAVING, no FINAL, no EVERY
 };
 
 // Errors: invalid_argument (no such column, an expression that does not compile), forbidden (not deterministic).

@@ -42,6 +42,9 @@ struct Changed {
     LogIndex index;  // applied at
 };
 
+// What a stream that nobody declared is made for.
+enum class Undeclared : std::uint8_t { events, cloudevents };
+
 // Thread-safe. Blocking calls are for pool threads.
 class Catalog {
   public:
@@ -54,11 +57,16 @@ class Catalog {
     virtual Result<Changed> create(const sql::CreateStream& statement) = 0;
     virtual Result<Changed> create(const sql::CreateView& statement) = 0;
     virtual Result<Changed> drop(const sql::DropObject& statement) = 0;
-    // The stream of this name, made undeclared when absent and `undeclared` is allowed. Errors as create; not_found.
-    virtual Result<record::StreamPtr> ensure_stream(std::string_view name) = 0;
+    // Moves the view's watermarks to the highest event time it has seen, minus DELAY. Errors: also building.
+    virtual Result<Changed> flush(const sql::FlushView& statement) = 0;
+    // The stream of this name, made undeclared when absent and `undeclared` is allowed. `kind` is that of its first
+    // event. Errors as create; not_found.
+    virtual Result<record::StreamPtr> ensure_stream(std::string_view name, Undeclared kind) = 0;
 };
 
-// What an undeclared stream looks like: event_id, event_type, event_time, key, payload; lenient.
-sql::CreateStream undeclared_stream(std::string_view name);
+// What an undeclared stream looks like: event_id, event_type, event_time, key, payload; lenient. Where its first event
+// is a CloudEvent, these are of the attributes id, type, time, partitionkey and the whole event; event_source stands
+// beside them, (event_source, event_id) is the DEDUP KEY, as the specification has it, and key decides the partition.
+sql::CreateStream undeclared_stream(std::string_view name, Undeclared kind);
 
 }  // namespace weir::cluster

@@ -4,8 +4,11 @@
 #include "base/check.h"
 #include "log/entry.h"
 #include "obs/log.h"
+#include "os/progress.h"
 #include "os/snapshot.h"
+#include "store/expression.h"
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <future>
@@ -16,6 +19,8 @@ namespace {
 
 // How long a statement waits for its entries. Later its fate is unknown: it may still happen.
 constexpr std::chrono::seconds statement_wait{30};
+// How long CREATE waits for its view to be live: short builds are over when it answers, long ones say `building`.
+constexpr std::chrono::seconds build_wait{2};
 constexpr std::int64_t day_ms = 86'400'000;
 
 struct Outcome {
@@ -24,6 +29,27 @@ struct Outcome {
     LogIndex index;
 };
 using Promise = std::shared_ptr<std::promise<Outcome>>;
+
+// A CHECK that does not compile would refuse every event of its stream. Errors: as compile_checks, at the place of the
+// CHECK in the statement.
+Status check_checks(const sql::CreateStream& statement) {
+    record::Schema one = statement.schema;
+    for (record::Column& column : one.columns)
+        column.check_sql.clear();
+    for (std::size_t i = 0; i < one.columns.size(); ++i) {
+        const std::string& check = statement.schema.columns[i].check_sql;
+        if (check.empty()) continue;
+        one.columns[i].check_sql = check;
+        auto compiled = store::compile_checks(one);
+        one.columns[i].check_sql.clear();
+        if (compiled) continue;
+        Error error = std::move(compiled).error();
+        error.position = i < statement.check_positions.size() ? statement.check_positions[i] : -1;
+        return error;
+    }
+    TRY(store::compile_checks(statement.schema));  // and all of them together
+    return {};
+}
 
 class Local final : public LocalCatalog {
   public:
@@ -38,7 +64,8 @@ class Local final : public LocalCatalog {
     Result<Changed> create(const sql::CreateStream& statement) override;
     Result<Changed> create(const sql::CreateView& statement) override;
     Result<Changed> drop(const sql::DropObject& statement) override;
-    Result<record::StreamPtr> ensure_stream(std::string_view name) override;
+    Result<Changed> flush(const sql::FlushView& statement) override;
+    Result<record::StreamPtr> ensure_stream(std::string_view name, Undeclared kind) override;
 
   private:
     Status may_change() const;
@@ -48,10 +75,12 @@ class Local final : public LocalCatalog {
     // The second half of CREATE: the definition from the catalog's entry; taken back where it cannot be applied.
     void define(ObjectId id, const log::CatalogPut& put, ObjectId stream, const Promise& promise);
     void finish_drop(ObjectId id, const Promise& promise);
+    void wait_built(ObjectId view);
 
     const bool undeclared_;
     replica::ShardPort* shard_ = nullptr;
     os::Snapshot<CatalogSnapshot> snapshot_;
+    os::Progress changes_;  // of the snapshot
     std::atomic<bool> resumed_{false};
 };
 
@@ -84,6 +113,7 @@ void Local::on_definitions(std::shared_ptr<const apply::Definitions> definitions
         next->views[view.name] = std::move(definition);
     }
     snapshot_.set(next);
+    changes_.advance(changes_.value() + 1);
     if (resumed_.exchange(true)) return;
     for (const auto& loose : definitions->loose) {
         auto promise = std::make_shared<std::promise<Outcome>>();  // nobody waits: its process is gone
@@ -173,6 +203,7 @@ Result<Changed> Local::create(const sql::CreateStream& statement) {
         return Error{Errc::already_exists, "there is a stream named " + statement.name};
     }
     if (present->view(statement.name)) return Error{Errc::already_exists, "there is a view named " + statement.name};
+    TRY(check_checks(statement));
     auto changed = create_object({log::ObjectKind::stream, statement.name, sql::canonical(statement)}, {});
     if (!changed && changed.error().code == Errc::already_exists && statement.if_not_exists) {
         return Changed{false, {}, shard_->visible()};
@@ -192,8 +223,26 @@ Result<Changed> Local::create(const sql::CreateView& statement) {
         return Error{Errc::already_exists, "there is a stream named " + statement.name};
     const auto stream = present->stream(statement.stream);
     if (stream == nullptr) return Error{Errc::not_found, "there is no stream named " + statement.stream};
-    TRY(apply::plan_view(*stream, statement));
-    return create_object({log::ObjectKind::view, statement.name, sql::canonical(statement)}, stream->id);
+    if (auto planned = apply::plan_view(*stream, statement); !planned) {
+        Error error = std::move(planned).error();
+        error.position = -1;  // it counts in the text of one expression, not in the statement's
+        return error;
+    }
+    auto changed = create_object({log::ObjectKind::view, statement.name, sql::canonical(statement)}, stream->id);
+    if (changed) wait_built(changed.value().id);
+    return changed;
+}
+
+void Local::wait_built(ObjectId id) {
+    for (;;) {
+        const std::uint64_t change = changes_.value();
+        const auto present = snapshot();
+        const auto is_building = [id](const auto& item) {
+            return item.second->id == id && item.second->state == "building";
+        };
+        if (std::none_of(present->views.begin(), present->views.end(), is_building)) return;
+        if (!changes_.wait_for(change + 1, build_wait)) return;
+    }
 }
 
 Result<Changed> Local::drop(const sql::DropObject& statement) {
@@ -231,14 +280,32 @@ Result<Changed> Local::drop(const sql::DropObject& statement) {
     return wait(promise);
 }
 
-Result<record::StreamPtr> Local::ensure_stream(std::string_view name) {
+Result<Changed> Local::flush(const sql::FlushView& statement) {
+    TRY(may_change());
+    const auto view = snapshot()->view(statement.name);
+    if (view == nullptr) {
+        std::string text = "there is no view named " + statement.name;
+        if (snapshot()->stream(statement.name)) text += ", but a stream: FLUSH closes windows of a view";
+        return Error{Errc::not_found, text};
+    }
+    auto promise = std::make_shared<std::promise<Outcome>>();
+    const bool taken = propose(log::Flush{view->id}, [promise, id = view->id](LogIndex index, Status status) {
+        promise->set_value({std::move(status), id, index});
+    });
+    if (!taken) return Error{Errc::shutting_down, "the server is stopping"};
+    return wait(promise);
+}
+
+Result<record::StreamPtr> Local::ensure_stream(std::string_view name, Undeclared kind) {
+    if (auto stream = snapshot()->stream(name)) return stream;
+    TRY(may_change());  // until then the snapshot does not hold what there is
     if (auto stream = snapshot()->stream(name)) return stream;
     if (!undeclared_) {
         return Error{Errc::not_found, "there is no stream named " + std::string(name) +
                                           ", and this server does not make undeclared ones: CREATE STREAM first"};
     }
     if (snapshot()->view(name)) return Error{Errc::conflict, std::string(name) + " is a view; events go to streams"};
-    auto statement = undeclared_stream(name);
+    auto statement = undeclared_stream(name, kind);
     statement.if_not_exists = true;
     TRY(create(statement));
     if (auto stream = snapshot()->stream(name)) return stream;
@@ -260,7 +327,7 @@ ViewPtr CatalogSnapshot::view(std::string_view name) const {
     return it == views.end() ? nullptr : it->second;
 }
 
-sql::CreateStream undeclared_stream(std::string_view name) {
+sql::CreateStream undeclared_stream(std::string_view name, Undeclared kind) {
     sql::CreateStream statement;
     statement.name = std::string(name);
     auto add = [&statement](const char* column, record::ColumnType type, const char* member) {
@@ -275,13 +342,19 @@ sql::CreateStream undeclared_stream(std::string_view name) {
         }
         statement.schema.columns.push_back(std::move(c));
     };
-    add("event_id", record::ColumnType::text, "event_id");
-    add("event_type", record::ColumnType::text, "event_type");
-    add("event_time", record::ColumnType::timestamp, "timestamp");
-    add("key", record::ColumnType::text, "key");
+    const bool cloud = kind == Undeclared::cloudevents;
+    add("event_id", record::ColumnType::text, cloud ? "id" : "event_id");
+    add("event_type", record::ColumnType::text, cloud ? "type" : "event_type");
+    add("event_time", record::ColumnType::timestamp, cloud ? "time" : "timestamp");
+    add("key", record::ColumnType::text, cloud ? "partitionkey" : "key");
     add("payload", record::ColumnType::json, nullptr);
     statement.schema.event_time = 2;
     statement.schema.dedup_key = {0};
+    if (cloud) {
+        add("event_source", record::ColumnType::text, "source");
+        statement.schema.dedup_key = {5, 0};
+        statement.schema.partition_by = 3;
+    }
     statement.schema.dedup_within_ms = day_ms;
     statement.schema.lenient = true;
     return statement;

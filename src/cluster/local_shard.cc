@@ -23,7 +23,7 @@ struct CheckpointFinished {
     apply::CheckpointDone done;
 };
 struct WantCheckpoint {};
-using ApplyMessage = std::variant<log::Committed, CheckpointFinished, WantCheckpoint>;
+using ApplyMessage = std::variant<log::Committed, CheckpointFinished, WantCheckpoint, log::Watch>;
 
 constexpr std::chrono::milliseconds drain_max{5'000};
 constexpr std::chrono::milliseconds final_checkpoint_max{20'000};
@@ -59,11 +59,11 @@ class Shard final : public LocalShard {
           clock_(clock),
           dir_(options_.data_dir + "/shards/" + std::to_string(options_.shard.value)),
           wal_dir_(options_.data_dir + "/wal"),
-          request_inbox_(limits::inbox_bytes_max),
+          request_inbox_(options_.inbox_bytes_max),
           admission_inbox_(SIZE_MAX),
           raft_inbox_(SIZE_MAX),
           flusher_inbox_(SIZE_MAX),
-          apply_inbox_(limits::apply_queue_bytes_max),
+          apply_inbox_(options_.apply_queue_bytes_max),
           checkpoint_inbox_(SIZE_MAX) {}
 
     ~Shard() override { stop(); }
@@ -75,7 +75,9 @@ class Shard final : public LocalShard {
     ShardId id() const override { return options_.shard; }
     bool submit(replica::IngestRequest&& request) override {
         const std::size_t bytes = request.body.size() + request.events->raw.size() * 100 + 1;
-        return request_inbox_.post(std::move(request), bytes);
+        if (request_inbox_.post(std::move(request), bytes)) return true;
+        turned_away_.fetch_add(1, std::memory_order_relaxed);
+        return false;
     }
     bool propose(replica::Control&& control) override {
         replica::message::Control message;
@@ -87,11 +89,13 @@ class Shard final : public LocalShard {
     std::int64_t append_clock_ms() const override { return admission_->append_clock().published_ms(); }
     record::FingerprintKey fingerprint_key() const override { return options_.fingerprint_key; }
     bool ready() const override { return admission_->ready(); }
+    bool disk_full() const override { return admission_->disk_full(); }
     LogIndex committed() const override { return raft_->committed(); }
     LogIndex visible() const override { return LogIndex(visible_.value()); }
     bool wait_visible(LogIndex index, std::chrono::milliseconds timeout) override {
         return visible_.wait_for(index.value, timeout);
     }
+    void watch(log::Watch&& watch) override { (void)apply_inbox_.post(ApplyMessage(std::move(watch))); }
     std::string data_dir() const override { return dir_; }
 
   private:
@@ -114,6 +118,7 @@ class Shard final : public LocalShard {
     os::Inbox<ApplyMessage> apply_inbox_;
     os::Inbox<apply::CheckpointJob> checkpoint_inbox_;
     os::Progress visible_;
+    std::atomic<std::uint64_t> turned_away_{0};  // by queue 1
     std::atomic<bool> recovered_{false}, finish_{false}, checkpoint_current_{false};
     bool started_ = false, stopped_ = false;
 
@@ -188,6 +193,8 @@ Status Shard::open(obs::Metrics& metrics,
     apply.last_at_start = raft_->last_at_start();
     apply.wal_checkpoint = wal_checkpoint;
     apply.disk_min_bytes = options_.disk_reserve_bytes / 6;
+    apply.checkpoint_every_us = options_.checkpoint_every_us;
+    apply.sqlite_log_bytes_max = options_.sqlite_log_bytes_max;
     applier_ = TRY(apply::Applier::open(
         apply, disk_, clock_, *state_,
         apply::Applier::Outputs{
@@ -195,6 +202,7 @@ Status Shard::open(obs::Metrics& metrics,
             [this](std::vector<apply::StreamFacts>&& facts) {
                 replica::message::Recovered recovered_message;
                 recovered_message.last_append_ms = applier_->last_append_ms();
+                recovered_message.after_gap_ms = applier_->after_gap_ms();
                 for (auto& stream : facts)
                     recovered_message.streams.push_back(admission_of(std::move(stream)));
                 (void)admission_inbox_.post(std::move(recovered_message));
@@ -224,7 +232,17 @@ Status Shard::open(obs::Metrics& metrics,
             [this](bool on) {
                 if (options_.hold_readers) options_.hold_readers(on);
             },
-            [this](apply::CheckpointJob&& job) { (void)checkpoint_inbox_.post(std::move(job)); }}));
+            [this](apply::CheckpointJob&& job) { (void)checkpoint_inbox_.post(std::move(job)); },
+            [this](ObjectId stream, std::int64_t tick_due_ms, bool keep_log) {
+                (void)admission_inbox_.post(replica::message::StreamNeeds{stream, tick_due_ms, keep_log});
+            },
+            [this](ObjectId view) {
+                replica::message::Control live;
+                live.section = log::encode_section(log::ViewLive{view});
+                live.applied = [](LogIndex, const Status&) {};
+                live.alone = true;  // the build reads whole entries
+                (void)admission_inbox_.post(std::move(live));
+            }}));
     register_metrics(metrics);
     return {};
 }
@@ -301,6 +319,8 @@ void Shard::apply_thread() {
                 if (!settled) end_process("apply", settled.error());
             } else if (auto* finished = std::get_if<CheckpointFinished>(&message)) {
                 applier_->checkpoint_done(std::move(finished->done));
+            } else if (auto* watch = std::get_if<log::Watch>(&message)) {
+                applier_->watch(std::move(*watch));
             } else {
                 applier_->want_checkpoint();
             }
@@ -380,8 +400,11 @@ void Shard::register_metrics(obs::Metrics& metrics) {
         [&admission] { return admission.entries.load(); });
     one("weir_entry_bytes_total", "Bytes of the entries proposed.", true,
         [&admission] { return admission.entry_bytes.load(); });
-    one("weir_requests_turned_away_total", "Ingest requests that admission turned away; nothing was stored.", true,
-        [&admission] { return admission.busy.load(); });
+    one("weir_requests_turned_away_total",
+        "Ingest requests that queue 1 or admission turned away; nothing of them was stored.", true,
+        [this, &admission] { return turned_away_.load() + admission.busy.load(); });
+    one("weir_idempotent_replays_total", "Requests whose Idempotency-Key was known: answered again, nothing done.",
+        true, [&admission] { return admission.answered_again.load(); });
     one("weir_dedup_memory_bytes", "Memory of the dedup index: tables, filters and fences.", false,
         [&admission] { return admission.dedup_memory_bytes.load(); });
     one("weir_dedup_table_ids", "Dedup ids that are newer than the runs on disk.", false,
@@ -408,6 +431,10 @@ void Shard::register_metrics(obs::Metrics& metrics) {
     one("weir_checkpoints_total", "Checkpoints made.", true, [&apply] { return apply.checkpoints.load(); });
     one("weir_committed_index", "Highest committed log index.", false, [this] { return raft_->committed().value; });
     one("weir_visible_index", "Highest log index that queries see.", false, [this] { return visible_.value(); });
+    one("weir_apply_lag_entries", "Entries that are committed and that queries do not see yet.", false, [this] {
+        const std::uint64_t visible = visible_.value(), committed = raft_->committed().value;
+        return committed > visible ? committed - visible : 0;
+    });
     one("weir_append_clock_alert",
         "1 while the wall clock is an hour away from the append clock, or after a gap of 30 days.", false,
         [this] { return admission_->append_clock().alert() ? 1 : 0; });

@@ -7,6 +7,7 @@
 
 #include "apply/applier.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/result.h"
 #include "log/wal.h"
 #include "obs/metrics.h"
@@ -26,6 +27,10 @@ struct LocalShardOptions {
     std::string data_dir;  // <data>
     std::size_t dedup_memory = 128u << 20;
     std::uint64_t apply_lag_bytes = 1ull << 30;
+    std::size_t inbox_bytes_max = limits::inbox_bytes_max;              // queue 1
+    std::size_t apply_queue_bytes_max = limits::apply_queue_bytes_max;  // queue 2
+    std::int64_t checkpoint_every_us = 5'000'000;
+    std::uint64_t sqlite_log_bytes_max = 256ull << 20;  // above: hold_readers until the log is reset
     std::uint64_t disk_reserve_bytes = 96ull << 20;
     log::WalOptions wal;
     std::uint64_t state_map_bytes = 64ull << 30;

@@ -110,8 +110,9 @@ OwnedValue integer_value(std::int64_t v) {
 
 }  // namespace
 
-Status CatalogReader::begin() {
+Status CatalogReader::begin(std::vector<TableRows> tables) {
     status_ = {};
+    server_tables_ = std::move(tables);
     tables_.clear();
     if (streams_.size() > kept_streams_max) streams_.clear();
     applied_ = LogIndex(0);
@@ -138,6 +139,13 @@ Result<std::optional<CatalogReader::Table>> CatalogReader::look_up(std::string_v
         Table table;
         table.kind = Kind::system;
         table.shape = {system->name, system->columns};
+        return std::optional<Table>(std::move(table));
+    }
+    for (const TableRows& server : server_tables_) {
+        if (!sql::same_word(server.name, name)) continue;
+        Table table;
+        table.kind = Kind::server;
+        table.shape = {server.name, server.columns};
         return std::optional<Table>(std::move(table));
     }
     // Streams and views, exact before case-insensitive; then the tables that come with them.
@@ -257,6 +265,10 @@ Status CatalogReader::add(const Table& table) {
         case Kind::view:
         case Kind::late:
             return add_view(table);
+        case Kind::server: {
+            const auto server = std::ranges::find(server_tables_, table.shape.name, &TableRows::name);
+            return add_rows(server->name, server->columns, server->rows);
+        }
         case Kind::system:
             break;
     }
@@ -351,10 +363,15 @@ Status CatalogReader::add_streams_table() {
                         text_value(node_), integer_value(stream->schema.partitions), integer_value(size.events),
                         integer_value(size.bytes), integer_value(object.created_at_ms)});
     }
-    std::vector<store::SourceColumn> columns;
-    for (const auto& [name, type] : system_table("sys.streams")->columns)
-        columns.push_back({name, type, false});
-    return reader_.add_source("sys.streams", make_row_source(std::move(columns), std::move(rows)));
+    return add_rows("sys.streams", system_table("sys.streams")->columns, std::move(rows));
+}
+
+Status CatalogReader::add_rows(const std::string& name, const TableColumns& columns,
+                               std::vector<std::vector<OwnedValue>> rows) {
+    std::vector<store::SourceColumn> source;
+    for (const auto& [column, type] : columns)
+        source.push_back({column, type, false});
+    return reader_.add_source(name, make_row_source(std::move(source), std::move(rows)));
 }
 
 }  // namespace weir::query

@@ -6,6 +6,7 @@
 #include "base/ids.h"
 #include "base/result.h"
 #include "os/disk.h"
+#include "query/pool.h"
 #include "query/stream_table.h"
 #include "record/stream.h"
 #include "sql/rewrite.h"
@@ -29,8 +30,9 @@ class CatalogReader {
     CatalogReader(store::Reader& reader, os::Disk& disk, std::string shard_dir, std::string node)
         : reader_(reader), disk_(disk), shard_dir_(std::move(shard_dir)), node_(std::move(node)) {}
 
-    // Behind begin_snapshot(): forgets the query before and reads the applied index. Errors: io, corrupt.
-    Status begin();
+    // Behind begin_snapshot(): forgets the query before and reads the applied index. `tables`: what came with the
+    // query. Errors: io, corrupt.
+    Status begin(std::vector<TableRows> tables = {});
     LogIndex applied() const { return applied_; }
 
     // A name's columns; null: there is none, or status() says what went wrong. Valid until begin().
@@ -43,7 +45,7 @@ class CatalogReader {
     void set_counters(std::shared_ptr<ScanCounters> counters) { counters_ = std::move(counters); }  // for tests
 
   private:
-    enum class Kind : std::uint8_t { stream, view, dead_letters, late, system };
+    enum class Kind : std::uint8_t { stream, view, dead_letters, late, system, server };
     struct Object {  // a row of _objects
         ObjectId id;
         std::string name;
@@ -71,6 +73,7 @@ class CatalogReader {
     Status add_dead_letters(const Table& table);
     Status add_view(const Table& table);
     Status add_streams_table();
+    Status add_rows(const std::string& name, const TableColumns& columns, std::vector<std::vector<OwnedValue>> rows);
 
     store::Reader& reader_;
     os::Disk& disk_;
@@ -79,6 +82,7 @@ class CatalogReader {
     LogIndex applied_;
     Status status_;
     std::map<std::string, std::optional<Table>, std::less<>> tables_;  // by the name that was asked for
+    std::vector<TableRows> server_tables_;
     // Parsed definitions, kept from query to query: by id, checked by version.
     std::unordered_map<ObjectId, record::StreamPtr> streams_;
     std::shared_ptr<ScanCounters> counters_;

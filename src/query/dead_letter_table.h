@@ -1,6 +1,6 @@
 // {stream}_dead_letters: the records of partition -1 as a table (id, partition, offset, received_at, reason,
-// column_name, message, raw, content_type). `raw` is text where the bytes are UTF-8 without zero bytes, else a blob.
-// Pruned by id, offset and received_at.
+// column_name, message, raw, content_type). `raw` is text where the bytes are UTF-8 without zero bytes, else a blob;
+// NULL above 15 MiB, which only a line that was too_large has. Pruned by id, offset and received_at.
 #pragma once
 
 #include "base/ids.h"

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "query/server_tables.h"
 #include "query/wire.h"
 
 #include <algorithm>
@@ -55,6 +56,9 @@ class WorkerPool final : public Pool {
             bytes += value.text.size() + 16;
         if (bytes > request_bytes_max) return Error{Errc::too_large, "statement and parameters have more than 16 MiB"};
         QueryRequest bounded = request;
+        bounded.tables = mentioned_tables(options_.server_tables, request.sql);
+        if (size_of(bounded.tables) > request_bytes_max)
+            return Error{Errc::too_large, "the rows of the system tables have more than 16 MiB"};
         bounded.timeout_ms = std::clamp<std::int64_t>(request.timeout_ms, 1, timeout_ms_max);
         const std::int64_t deadline_us = now_us() + bounded.timeout_ms * 1000;
         const CallGuard guard(*this);
@@ -81,6 +85,18 @@ class WorkerPool final : public Pool {
         const std::lock_guard lock(mutex_);
         held_ = on;
         changed_.notify_all();
+    }
+
+    bool held() const override {
+        const std::lock_guard lock(mutex_);
+        return held_;
+    }
+
+    void rest() override {
+        std::vector<std::unique_ptr<Worker>> unused;  // reaped outside of the lock
+        const std::lock_guard lock(mutex_);
+        while (!idle_.empty())
+            unused.push_back(take_idle());
     }
 
     std::uint32_t running() const override {
@@ -187,7 +203,7 @@ class WorkerPool final : public Pool {
                          child.error().os_errno};
         auto worker = std::make_unique<Worker>(std::move(child).value());
         const std::string hello = hello_frame({options_.worker_memory_bytes, options_.node_id});
-        if (!send_all(*worker, hello, now_us() + reap_ms * 1000))
+        if (!send_all(*worker, hello, now_us() + std::int64_t{reap_ms} * 1000))
             return Error{Errc::io, "the query's process did not start"};
         return worker;
     }

@@ -10,8 +10,10 @@
 #include "store/value.h"
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace weir::query {
@@ -24,12 +26,31 @@ struct OwnedValue {
     std::string text;
 };
 
+using TableColumns = std::vector<std::pair<std::string, std::string>>;  // name, type as in QueryColumn
+
+// A system table that the server's process fills.
+struct ServerTable {
+    std::string name;  // "sys.config"
+    TableColumns columns;
+    // A value a column. Called on the thread of each query that names the table: thread-safe, does not wait for
+    // queries.
+    std::function<std::vector<std::vector<OwnedValue>>()> rows;
+};
+
+// The same on its way to a worker.
+struct TableRows {
+    std::string name;
+    TableColumns columns;
+    std::vector<std::vector<OwnedValue>> rows;
+};
+
 struct QueryRequest {
     std::string sql;  // one SELECT; names and times as users write them
     std::vector<OwnedValue> parameters;
     std::int64_t timeout_ms = 10'000;
     std::int64_t rows_max = 10'000;
-    std::int64_t now_ms = 0;  // what now() means
+    std::int64_t now_ms = 0;        // what now() means
+    std::vector<TableRows> tables;  // of the server tables that it names; the pool fills this
 };
 
 struct QueryColumn {
@@ -59,6 +80,7 @@ struct PoolOptions {
     std::uint32_t workers_max = 2;
     std::uint32_t waiting_max = 64;  // above: overloaded
     std::uint64_t worker_memory_bytes = 512ull << 20;
+    std::vector<ServerTable> server_tables;
 };
 
 class Pool {
@@ -73,6 +95,9 @@ class Pool {
     // While on: what runs goes on, new queries wait (waiting_max and their own deadlines bound that). For the moment
     // that SQLite's log needs without a reader. Does not block; a pool without workers of its own has nothing to hold.
     virtual void hold(bool /*on*/) {}
+    virtual bool held() const { return false; }
+    // Lets workers go that nobody uses; the next query gets a new one.
+    virtual void rest() {}
     // Queries that have a worker or are getting one; those that wait do not count. At 0 under hold(true) no worker has
     // a snapshot open.
     virtual std::uint32_t running() const { return 0; }

@@ -124,8 +124,24 @@ std::string query_frame(const QueryRequest& request) {
     writer.i64(request.rows_max);
     writer.i64(request.now_ms);
     writer.u32(static_cast<std::uint32_t>(request.parameters.size()));
-    for (const OwnedValue& value : request.parameters)
+    const auto put_owned = [&](const OwnedValue& value) {
         put_value(writer, {value.type, value.integer, value.real, value.text});
+    };
+    std::ranges::for_each(request.parameters, put_owned);
+    writer.u32(static_cast<std::uint32_t>(request.tables.size()));
+    for (const TableRows& table : request.tables) {
+        writer.bytes(table.name);
+        writer.u32(static_cast<std::uint32_t>(table.columns.size()));
+        for (const auto& [name, type] : table.columns) {
+            writer.bytes(name);
+            writer.bytes(type);
+        }
+        writer.u32(static_cast<std::uint32_t>(table.rows.size()));
+        for (const auto& row : table.rows) {
+            CHECK(row.size() == table.columns.size());
+            std::ranges::for_each(row, put_owned);
+        }
+    }
     end_frame(out, start);
     return out;
 }
@@ -140,9 +156,25 @@ Result<QueryRequest> read_query(std::string_view body) {
     const std::uint32_t count = reader.u32();
     if (count > reader.left()) return broken("query");  // a value takes a byte at least
     bool ok = true;
-    for (std::uint32_t i = 0; i < count && ok && reader.ok(); ++i) {
+    const auto get_owned = [&] {
         const store::Value value = get_value(reader, ok);
-        request.parameters.push_back({value.type, value.integer, value.real, std::string(value.text)});
+        return OwnedValue{value.type, value.integer, value.real, std::string(value.text)};
+    };
+    for (std::uint32_t i = 0; i < count && ok && reader.ok(); ++i)
+        request.parameters.push_back(get_owned());
+    for (std::uint32_t tables = reader.u32(); tables > 0 && ok && reader.ok(); --tables) {
+        TableRows& table = request.tables.emplace_back();
+        table.name = reader.bytes();
+        for (std::uint32_t columns = reader.u32(); columns > 0 && reader.ok(); --columns) {
+            std::string name(reader.bytes());
+            table.columns.emplace_back(std::move(name), reader.bytes());
+        }
+        if (table.columns.empty()) return broken("query");  // rows of nothing would take no bytes
+        for (std::uint32_t rows = reader.u32(); rows > 0 && ok && reader.ok(); --rows) {
+            auto& row = table.rows.emplace_back();
+            for (std::size_t i = 0; i < table.columns.size() && ok && reader.ok(); ++i)
+                row.push_back(get_owned());
+        }
     }
     if (!ok || !reader.ok() || !reader.at_end()) return broken("query");
     return request;

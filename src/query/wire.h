@@ -2,7 +2,9 @@
 //
 //   frame: length u32 (of type and body) | type u8 | body         all little-endian, base/wire.h
 //   parent to worker   hello: memory bytes u64, node name          once, first
-//                      query: sql, timeout ms i64, rows max i64, now ms i64, parameter count u32, values
+//                      query: sql, timeout ms i64, rows max i64, now ms i64, parameter count u32, values, table count
+//                      u32,
+//                             {name, column count u32, {name, type}, row count u32, values row by row}
 //   worker to parent   columns: count u32, {name, type}            once a query
 //                      rows: count u32, values row by row
 //                      done: applied index u64, truncated u8       ends a query

@@ -213,7 +213,7 @@ class Worker {
     }
 
     Result<Done> run_in_snapshot(const QueryRequest& request, std::int64_t deadline_us) {
-        TRY(catalog_->begin());
+        TRY(catalog_->begin(request.tables));
         auto rewritten =
             sql::rewrite_query(request.sql, [this](std::string_view name) { return catalog_->find(name); });
         TRY(Status(catalog_->status()));

@@ -29,6 +29,22 @@ std::size_t columns_bytes(const record::DecodedEvents& events) {
     return bytes;
 }
 
+// The answers to requests with a key as they are before there was one.
+StreamAdmission no_answers(ShardId shard) {
+    auto stream = std::make_shared<record::Stream>();
+    stream->id = log::answers_stream(shard);
+    stream->name = "answers";
+    stream->schema.columns.resize(1);
+    stream->schema.dedup_key = {0};
+    stream->schema.dedup_within_ms = log::answers_within_ms;
+    stream->schema.partitions = 1;
+    stream->retain_ms = log::answers_retain_ms;
+    StreamAdmission admission;
+    admission.stream = std::move(stream);
+    admission.end_offsets = {0};
+    return admission;
+}
+
 }  // namespace
 
 // A partition's records in the pending entry.
@@ -53,6 +69,8 @@ struct Admission::StreamState {
     std::int64_t asked_before_ms = INT64_MIN, asked_bucket = INT64_MIN;  // what a Retain entry in flight already says
     std::int64_t bytes = 0;
     bool bytes_asked = false;
+    std::int64_t tick_due_ms = INT64_MAX;
+    bool keep_log = false;
 };
 
 struct Admission::Pending {
@@ -112,9 +130,10 @@ void Admission::on_message(AdmissionMessage&& any) {
             self.committed_ = std::max(self.committed_, m.committed);
         }
         void operator()(message::Recovered&& m) const {
+            self.define(no_answers(self.options_.shard));
             for (auto& stream : m.streams)
                 self.define(std::move(stream));
-            self.clock_.begin(m.last_append_ms);
+            self.clock_.begin(m.last_append_ms, m.after_gap_ms);
             self.recovered_ = true;
         }
         void operator()(message::StreamDefined&& m) const { self.define(std::move(m.stream)); }
@@ -145,6 +164,18 @@ void Admission::on_message(AdmissionMessage&& any) {
             state->bytes = m.bytes;
             state->bytes_asked = false;
             self.next_share_us_ = 0;
+        }
+        void operator()(message::StreamNeeds&& m) const {
+            auto* state = self.find(m.stream);
+            if (state == nullptr) return;
+            state->tick_due_ms = m.tick_due_ms;
+            self.next_tick_ms_ = std::min(self.next_tick_ms_, m.tick_due_ms);
+            if (state->keep_log && !m.keep_log) {
+                // What was asked meanwhile had no effect.
+                state->asked_before_ms = INT64_MIN;
+                state->bytes_asked = false;
+            }
+            state->keep_log = m.keep_log;
         }
         void operator()(message::CheckpointBegan&&) const {
             for (auto& [id, state] : self.streams_) {
@@ -189,6 +220,7 @@ std::int64_t Admission::step() {
         next_expiry_us_ = now_us + expiry_every_us;
         expire();
     }
+    if (!stopping_ && next_tick_ms_ != INT64_MAX) tick();
     while (!controls_.empty() && !(pending_ && pending_->closed)) {
         if (controls_.front().alone && pending_) break;  // goes into an entry of its own, after this one
         add_control(std::move(controls_.front()));
@@ -218,7 +250,11 @@ std::int64_t Admission::step() {
     }
     idle_ = !pending_ && counts_since_us_ < 0 && requests_.empty() && controls_.empty() &&
             next_index_.value == committed_.value + 1;
-    return counts_since_us_ >= 0 ? 200'000 : 1'000'000;
+    std::int64_t wait_us = counts_since_us_ >= 0 ? 200'000 : 1'000'000;
+    if (next_tick_ms_ != INT64_MAX)
+        wait_us = std::clamp<std::int64_t>(std::min<std::int64_t>(next_tick_ms_ - clock_.published_ms(), 1'000) * 1000,
+                                           1'000, wait_us);
+    return wait_us;
 }
 
 void Admission::open_pending() {
@@ -261,11 +297,19 @@ void Admission::admit(IngestRequest&& request) {
                "the definition of " + request.stream->name + " has changed; nothing was stored");
         return;
     }
+    if (request.key && was_answered(request)) return;
     Waiter waiter;
     waiter.outcome.shard = options_.shard;
     LogIndex wait_on;  // 0: nothing to wait for
     admit_events(*state, request, waiter.outcome, wait_on);
     waiter.done = std::move(request.done);
+    if (request.key) {
+        // Its own record makes the entry that it waits for, whatever became of its events.
+        open_pending();
+        wait_on = next_index_;
+        waiter.outcome.applied_index = next_index_;
+        keep_answer(*request.key, waiter.outcome);
+    }
 
     const bool stored = waiter.outcome.accepted > 0 ||
                         (waiter.outcome.rejected > 0 && state->stream->schema.on_error == record::OnError::dead_letter);
@@ -417,6 +461,43 @@ void Admission::admit_events(StreamState& state, IngestRequest& request, IngestO
     }
 }
 
+// A request with a key is answered once. True: this one has been told where the answer of the first one is.
+bool Admission::was_answered(IngestRequest& request) {
+    auto* answers = find(log::answers_stream(options_.shard));
+    CHECK(answers != nullptr && answers->index != nullptr);
+    std::vector<dedup::Index::Found> found;
+    const auto looked = answers->index->look_up({request.key->id}, found);
+    if (!looked) outputs_.fatal(looked.error());
+    if (!found[0].duplicate) return false;
+    IngestOutcome outcome;
+    outcome.shard = options_.shard;
+    outcome.in_progress = found[0].in_flight > committed_;
+    if (!outcome.in_progress) outcome.answered_at = found[0].place.offset();
+    outcome.applied_index = found[0].in_flight;
+    counters_.answered_again.fetch_add(1, std::memory_order_relaxed);
+    request.done(std::move(outcome));
+    return true;
+}
+
+void Admission::keep_answer(const RequestKey& key, const IngestOutcome& outcome) {
+    StreamState& answers = *find(log::answers_stream(options_.shard));
+    PartitionTail& tail = answers.partitions[0];
+    begin_bucket(answers);
+    dedup::Index::Found found;
+    const bool is_new = answers.index->insert_if_new(key.id, dedup::Place::of(0, tail.next_offset), next_index_, found);
+    CHECK(is_new);  // was_answered() has looked, and nothing came between
+    const std::string answer = key.answer(outcome);
+    tail.builder.add(pending_->append_ms, std::nullopt, answer);
+    tail.fingerprints.push_back(key.id);
+    tail.next_offset++;
+    pending_ids_++;
+    pending_->bytes += answer.size() + 64;
+    if (!answers.touched) {
+        answers.touched = true;
+        touched_.push_back(&answers);
+    }
+}
+
 void Admission::seal_and_propose() {
     CHECK(pending_ != nullptr);
     auto buffer = std::make_shared<log::EntryBuffer>();
@@ -503,7 +584,10 @@ void Admission::seal_and_propose() {
 }
 
 void Admission::expire() {
-    const std::int64_t now_ms = clock_.now_ms();  // also what ends the pause on a quiet node
+    const std::int64_t clock_ms = clock_.now_ms();  // also what ends the pause on a quiet node
+    // What expires joins the pending entry where there is one, so that entry's append time decides, which may be older:
+    // else an event of the same entry could be stored again within WITHIN.
+    const std::int64_t now_ms = pending_ ? pending_->append_ms : clock_ms;
     const bool paused = clock_.expiry_paused();
     if (paused != expiry_paused_) {
         expiry_paused_ = paused;
@@ -517,11 +601,13 @@ void Admission::expire() {
         retain.stream = id;
         bool any = false;
         const std::int64_t before_ms = now_ms - state->stream->retain_ms;
-        if (state->oldest_append_ms < before_ms && state->asked_before_ms < state->oldest_append_ms) {
+        if (!state->keep_log && state->oldest_append_ms < before_ms &&
+            state->asked_before_ms < state->oldest_append_ms) {
             retain.appended_before_ms = state->asked_before_ms = before_ms;
             any = true;
         }
-        if (state->stream->retain_bytes >= 0 && state->bytes > state->stream->retain_bytes && !state->bytes_asked) {
+        if (!state->keep_log && state->stream->retain_bytes >= 0 && state->bytes > state->stream->retain_bytes &&
+            !state->bytes_asked) {
             retain.bytes_kept = state->stream->retain_bytes;
             state->bytes_asked = any = true;
         }
@@ -538,23 +624,43 @@ void Admission::expire() {
         if (!any) continue;
         message::Control control;
         control.section = log::encode_section(retain);
-        control.applied = [](LogIndex, Status) {};
+        control.applied = [](LogIndex, const Status&) {};
+        controls_.push_back(std::move(control));
+    }
+}
+
+// Apply says when a tick would do something; here it becomes an entry, as the append clock is the leader's.
+void Admission::tick() {
+    const std::int64_t now_ms = clock_.now_ms();
+    if (now_ms < next_tick_ms_) return;
+    next_tick_ms_ = INT64_MAX;
+    for (auto& [id, state] : streams_) {
+        if (state->tick_due_ms > now_ms) {
+            next_tick_ms_ = std::min(next_tick_ms_, state->tick_due_ms);
+            continue;
+        }
+        state->tick_due_ms = INT64_MAX;  // until apply tells the next, which it does after the tick
+        message::Control control;
+        control.section = log::encode_section(log::Tick{id});
+        control.applied = [](LogIndex, const Status&) {};
         controls_.push_back(std::move(control));
     }
 }
 
 void Admission::share_dedup_memory() {
-    std::size_t with_index = 0, bytes = 0;
+    std::size_t bytes = 0;
     std::uint64_t ids = 0;
+    std::vector<std::size_t> wants;
     for (auto& [id, state] : streams_) {
         if (!state->index) continue;
-        with_index++;
         bytes += state->index->memory_bytes();
         ids += state->index->table_count();
+        wants.push_back(state->index->wanted_bytes());
     }
-    // Half of the memory is for filters and fences; the checkpoint keeps the tables within the other half.
+    const std::size_t level =
+        dedup::run_memory_level(dedup::run_memory(options_.dedup_memory).kept_bytes, std::move(wants));
     for (auto& [id, state] : streams_) {
-        if (state->index) state->index->set_memory_budget(options_.dedup_memory / 2 / with_index);
+        if (state->index) state->index->set_memory_budget(level);
     }
     counters_.dedup_memory_bytes = bytes;
     counters_.dedup_table_ids = ids;

@@ -68,6 +68,7 @@ struct Leading {  // the raft loop: this node leads from here
 struct Recovered {  // apply: everything before this term is applied
     std::vector<StreamAdmission> streams;
     std::int64_t last_append_ms = INT64_MIN;
+    std::int64_t after_gap_ms = INT64_MIN;  // the last append that came 30 days after the one before
 };
 struct StreamDefined {
     StreamAdmission stream;
@@ -89,6 +90,11 @@ struct RunsAdopted {  // checkpoint: these runs hold every id up to `covered`
     std::int64_t oldest_bucket = INT64_MAX;
     std::int64_t bytes = 0;  // of the stream's segments
 };
+struct StreamNeeds {  // apply: what the stream would have proposed
+    ObjectId stream;
+    std::int64_t tick_due_ms = INT64_MAX;  // a tick at this append time or later; INT64_MAX: none
+    bool keep_log = false;                 // a view is being built from it: RETAIN waits
+};
 struct CheckpointBegan {};
 struct DiskState {  // the flusher
     bool full = false;
@@ -99,7 +105,7 @@ struct Stop {};
 using AdmissionMessage =
     std::variant<IngestRequest, message::Control, message::Leading, message::Recovered, message::StreamDefined,
                  message::StreamDropped, message::CommittedUpTo, message::AppliedUpTo, message::RunsAdopted,
-                 message::CheckpointBegan, message::DiskState, message::Stop>;
+                 message::StreamNeeds, message::CheckpointBegan, message::DiskState, message::Stop>;
 
 struct AdmissionOptions {
     ShardId shard;
@@ -109,7 +115,7 @@ struct AdmissionOptions {
 
 struct AdmissionCounters {  // read by metrics, written here
     std::atomic<std::uint64_t> entries{0}, entry_bytes{0}, accepted{0}, duplicates{0}, dead_lettered{0}, refused{0},
-        busy{0};
+        answered_again{0}, busy{0};
     std::atomic<std::uint64_t> dedup_memory_bytes{0}, dedup_table_ids{0};
 };
 
@@ -130,6 +136,7 @@ class Admission {
     const AppendClock& append_clock() const { return clock_; }
     const AdmissionCounters& counters() const { return counters_; }
     bool ready() const { return ready_; }
+    bool disk_full() const { return disk_full_; }
     // Nothing is being built or in flight: after Stop, everything that was taken has been answered.
     bool idle() const { return idle_; }
     // Requests that were taken and are in no entry yet: while there are any, the owner leaves the rest in queue 1,
@@ -143,12 +150,15 @@ class Admission {
 
     void admit(IngestRequest&& request);
     void admit_events(StreamState& state, IngestRequest& request, IngestOutcome& outcome, LogIndex& wait_on);
+    bool was_answered(IngestRequest& request);
+    void keep_answer(const RequestKey& key, const IngestOutcome& outcome);
     void add_control(message::Control&& control);
     void open_pending();
     void begin_bucket(StreamState& state);
     bool may_propose() const;
     void seal_and_propose();
     void expire();
+    void tick();
     void refuse(IngestRequest&& request, Errc code, std::string detail);
     void share_dedup_memory();
     StreamState* find(ObjectId id);
@@ -166,8 +176,8 @@ class Admission {
     std::unique_ptr<Pending> pending_;
     std::vector<StreamState*> touched_;  // have records in the pending entry
 
-    bool leading_ = false, recovered_ = false, stopping_ = false, disk_full_ = false;
-    std::atomic<bool> ready_{false}, idle_{true};
+    bool leading_ = false, recovered_ = false, stopping_ = false;
+    std::atomic<bool> ready_{false}, idle_{true}, disk_full_{false};
     Term term_;
     LogIndex next_index_;  // of the pending entry
     LogIndex committed_, applied_;
@@ -179,6 +189,7 @@ class Admission {
     std::int64_t counts_since_us_ = -1;  // since when counts wait without an entry
     std::int64_t next_expiry_us_ = 0;
     bool expiry_paused_ = false;
+    std::int64_t next_tick_ms_ = INT64_MAX;  // the least of the streams' tick_due_ms
     std::int64_t next_share_us_ = 0;
 };
 

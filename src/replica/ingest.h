@@ -32,6 +32,15 @@ struct IngestError {
     std::string message;
 };
 
+struct IngestOutcome;
+
+// What makes a whole request retriable: its answer is kept in the log under its key.
+struct RequestKey {
+    record::Fingerprint id;  // of the stream, the principal and the key
+    // What is kept of an outcome that is not an error: bytes that the door reads back. Called on a thread of the shard.
+    std::function<std::string(const IngestOutcome&)> answer;
+};
+
 // How a request ended. `status` in error: nothing was stored (overloaded, disk_full, not_found, recovering,
 // shutting_down) or the fate is unknown (timed_out).
 struct IngestOutcome {
@@ -45,6 +54,9 @@ struct IngestOutcome {
     std::vector<PartitionRange> partitions;  // of the accepted
     ShardId shard;
     LogIndex applied_index;  // wait for this index to read your own write
+    // Of a request whose key is known already: nothing was done, as the first one with it ...
+    std::int64_t answered_at = -1;  // >= 0: has its answer at this offset of the answers, once applied_index is visible
+    bool in_progress = false;       // or has none yet
 };
 
 struct IngestRequest {
@@ -52,6 +64,7 @@ struct IngestRequest {
     std::string body;          // what the slices of `events` point into
     std::unique_ptr<record::DecodedEvents> events;  // columns travel on to the apply thread
     std::string content_type;                       // kept with dead letters
+    std::unique_ptr<RequestKey> key;                // null: the request has none
     std::function<void(IngestOutcome&&)> done;      // exactly once, on a thread of the shard: must only hand over
 };
 

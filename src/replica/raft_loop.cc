@@ -57,7 +57,7 @@ Result<std::unique_ptr<RaftLoop>> RaftLoop::start(Options options, Clock& clock,
 }
 
 // In the order of Effects' members: hard state, then entries, then messages, then what is committed.
-void RaftLoop::carry_out(consensus::Effects&& effects, std::shared_ptr<const log::EntryBuffer> command) {
+void RaftLoop::carry_out(consensus::Effects&& effects, const std::shared_ptr<const log::EntryBuffer>& command) {
     if (effects.hard_state_changed || !effects.append.empty()) {
         FlushJob job;
         job.shard = options_.shard;

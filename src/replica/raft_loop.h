@@ -87,7 +87,7 @@ class RaftLoop {
     RaftLoop(Options options, Clock& clock, Outputs outputs)
         : options_(options), clock_(clock), outputs_(std::move(outputs)) {}
     std::uint64_t now_ms();
-    void carry_out(consensus::Effects&& effects, std::shared_ptr<const log::EntryBuffer> command);
+    void carry_out(consensus::Effects&& effects, const std::shared_ptr<const log::EntryBuffer>& command);
     void deliver_committed(LogIndex up_to);
 
     struct InFlight {

@@ -4,6 +4,7 @@
 
 #include "base/ids.h"
 #include "base/result.h"
+#include "log/changes.h"
 #include "replica/ingest.h"
 
 #include <chrono>
@@ -33,11 +34,14 @@ class ShardPort {
     // The append clock, milliseconds of the epoch, monotone: what future_event_time is measured against.
     virtual std::int64_t append_clock_ms() const = 0;
     virtual record::FingerprintKey fingerprint_key() const = 0;
-    virtual bool ready() const = 0;  // leads, and everything committed before the start is applied
+    virtual bool ready() const = 0;      // leads, and everything committed before the start is applied
+    virtual bool disk_full() const = 0;  // events are turned away until there is room; reads go on
     virtual LogIndex committed() const = 0;
     virtual LogIndex visible() const = 0;  // applied and committed in SQLite
     // Blocks until visible() >= index or `timeout`; false: timeout.
     virtual bool wait_visible(LogIndex index, std::chrono::milliseconds timeout) = 0;
+    // Who looks on from here on, in the place of who did. A port that nobody can look on at ignores it.
+    virtual void watch(log::Watch&& /*watch*/) {}
     virtual std::string data_dir() const = 0;  // <data>/shards/<n>: view.db, streams/
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "apply/applier.h"
+#include "apply/detail/ticks.h"
 #include "record/json.h"
 #include "stream/tumble.h"
 
@@ -25,6 +26,10 @@ struct Applier::Stream {
     std::int64_t expired_bucket = INT64_MIN;
     std::map<std::int64_t, std::vector<dedup::RunEntry>> recent;  // by bucket, newer than the last checkpoint's runs
     std::vector<View*> views;
+    Arrivals arrivals;
+    std::int64_t last_tick_ms = INT64_MIN;
+    std::int64_t told_due_ms = INT64_MAX;  // what stream_needs said last
+    bool told_keep = false;
     record::JsonDecoder decoder;               // for what comes without columns
     bool touched = false;                      // since the last row commit
     bool changed = true;                       // since the last checkpoint
@@ -47,8 +52,9 @@ struct Applier::View {
     bool changed = true;                     // since the last checkpoint
     bool touched = false;                    // since the last row commit
     bool state_changed = false;              // `state`, since the last row commit
-    std::unique_ptr<store::Statement> put_row, put_late;
-    bool stopped() const { return state != "live"; }
+    std::unique_ptr<store::Statement> put_row, delete_row, put_late;
+    std::shared_ptr<Build> build;  // until the entry "view live", stopped on the way or not
+    bool stopped() const { return state.starts_with("stopped"); }
 };
 
 struct Applier::PendingLate {

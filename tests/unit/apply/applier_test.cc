@@ -1,14 +1,9 @@
 // The applier on a simulated disk: entries in, tables and files out; crashes between.
 #include "apply/applier.h"
 
-#include "apply/tables.h"
-#include "os/clock.h"
-#include "os/real_disk.h"
 #include "os/sim_disk.h"
-#include "record/batch.h"
 #include "record/json.h"
-#include "support/entry_buffer.h"
-#include "support/temp_dir.h"
+#include "unit/apply/bench.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -17,122 +12,6 @@
 #include <vector>
 
 namespace weir::apply {
-namespace {
-
-constexpr const char* stream_sql =
-    "CREATE STREAM s (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h) PARTITIONS 2";
-constexpr const char* view_sql =
-    "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c, sum(n) AS total FROM TUMBLE(s, 1m) GROUP BY "
-    "window_start "
-    "LATENESS 0s EMIT CHANGES";
-
-// One shard in a temporary folder; SQLite and segments real, the state store in memory and kept over restarts.
-struct Bench {
-    test::TempDir dir;
-    std::unique_ptr<os::Disk> disk = os::make_real_disk();
-    os::SimClock clock;
-    std::unique_ptr<stream::StateStore> state = stream::make_memory_store();
-    std::unique_ptr<Applier> applier;
-    std::shared_ptr<const Definitions> definitions;
-    std::vector<StreamFacts> recovered;
-    std::vector<StreamFacts> defined;
-    std::vector<ObjectId> dropped;
-    std::vector<CheckpointJob> jobs;
-    std::vector<LogIndex> checkpointed;
-    std::vector<std::string> entries;  // bytes by index - 1
-    std::vector<Status> answers;
-
-    Bench() { open(); }
-    void open(LogIndex last_at_start = {}) {
-        applier.reset();
-        ApplyOptions options;
-        options.dir = dir.path() + "/shard";
-        options.wal_dir = dir.path() + "/wal";
-        options.partition.segment_bytes = 4096;
-        options.partition.index_interval = 256;
-        options.last_at_start = last_at_start;
-        options.unlink_after_us = 1'000'000;
-        auto opened = Applier::open(
-            options, *disk, clock, *state,
-            {[this](auto d) { definitions = std::move(d); }, [this](auto&& f) { recovered = std::move(f); },
-             [this](auto&& f) { defined.push_back(std::move(f)); }, [this](auto id) { dropped.push_back(id); },
-             [](auto) {}, [] {}, [](auto&&, auto) {}, [this](auto i, auto) { checkpointed.push_back(i); }, [](bool) {},
-             [this](auto&& job) { jobs.push_back(std::move(job)); }});
-        REQUIRE(opened.has_value());
-        applier = std::move(opened).value();
-    }
-    Status apply_bytes(std::uint64_t index, const std::string& bytes, bool with_answer) {
-        auto buffer = test::buffer_of(bytes);
-        REQUIRE(buffer != nullptr);
-        log::Committed entry;
-        entry.index = LogIndex(index);
-        entry.term = Term(1);
-        entry.buffer = std::move(buffer);
-        if (with_answer)
-            entry.done.push_back([this](LogIndex, Status status) { answers.push_back(std::move(status)); });
-        return applier->apply(std::move(entry));
-    }
-    Status add(const std::vector<log::Section>& sections, bool with_answer = false) {
-        std::string bytes = log::encode_entry_head(1'700'000'000'000 + static_cast<std::int64_t>(entries.size()) * 1000,
-                                                   static_cast<std::uint32_t>(sections.size()));
-        for (const auto& section : sections)
-            bytes += log::encode_section(section);
-        entries.push_back(bytes);
-        return apply_bytes(entries.size(), bytes, with_answer);
-    }
-    void settle() { REQUIRE(applier->settle(true).has_value()); }
-    void checkpoint() {
-        applier->want_checkpoint();
-        settle();
-        REQUIRE(jobs.size() == 1);
-        auto done = run_checkpoint(*disk, *state, std::move(jobs[0]));
-        jobs.clear();
-        REQUIRE(done.has_value());
-        applier->checkpoint_done(std::move(done).value());
-    }
-    ObjectId make(log::ObjectKind kind, const char* name, const char* sql, ObjectId stream = {}) {
-        REQUIRE(add({log::CatalogPut{kind, name, sql}}, true).has_value());
-        const ObjectId id{ShardId(0), LogIndex(entries.size())};
-        if (kind == log::ObjectKind::stream)
-            REQUIRE(add({log::DefineStream{id, 1, name, sql}}, true).has_value());
-        else
-            REQUIRE(add({log::DefineView{id, stream, name, sql}}, true).has_value());
-        settle();
-        return id;
-    }
-    // A batch of events n0..n0+count-1, one second apart, in partition p.
-    std::string batch_bytes;
-    log::BatchSection batch(ObjectId stream, PartitionNo p, std::int64_t base, int count, std::int64_t first_ms) {
-        record::BatchBuilder builder;
-        log::BatchSection section;
-        for (int i = 0; i < count; i++) {
-            const std::int64_t at = first_ms + i * 1000;
-            const std::string id = std::to_string(p) + "-" + std::to_string(base + i);
-            builder.add(at, std::nullopt, "{\"id\":\"" + id + "\",\"n\":1,\"ts\":" + std::to_string(at) + "}");
-            section.fingerprints.push_back(
-                {static_cast<std::uint64_t>(base + i), static_cast<std::uint64_t>(p) * 2 + 1});
-        }
-        section.stream = stream;
-        section.version = 1;
-        section.partition = p;
-        section.count = static_cast<std::uint32_t>(count);
-        section.base_offset = base;
-        section.min_time_ms = builder.min_timestamp_ms();
-        section.max_time_ms = builder.max_timestamp_ms();
-        batch_bytes = std::string(builder.finish(base, 1));
-        section.batch = batch_bytes;
-        return section;
-    }
-    std::string digest() {
-        auto text = applier->digest();
-        REQUIRE(text.has_value());
-        return text.value();
-    }
-};
-
-constexpr std::int64_t t0 = 1'700'000'040'000;  // a whole minute
-
-}  // namespace
 
 TEST_CASE("apply: a name is taken once; the id is the entry's; an answer comes after the rows are visible") {
     Bench b;
@@ -151,7 +30,7 @@ TEST_CASE("apply: a name is taken once; the id is the entry's; an answer comes a
     CHECK(b.defined.size() == 1);
 }
 
-TEST_CASE("apply: a definition proposed twice, as after a crash, is applied once") {
+TEST_CASE("rule: CREATE over two groups: a definition proposed twice, as after a crash, is applied once", "[rule]") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
@@ -162,7 +41,10 @@ TEST_CASE("apply: a definition proposed twice, as after a crash, is applied once
     CHECK(b.digest().find("1:10:") != std::string::npos);
 }
 
-TEST_CASE("apply: a catalog entry without its definition is told as loose, until it is defined or dropped") {
+TEST_CASE(
+    "rule: CREATE over two groups: a catalog entry without its other half is told as loose, until that is there or "
+    "gone",
+    "[rule]") {
     Bench b;
     b.settle();
     REQUIRE(b.add({log::CatalogPut{log::ObjectKind::stream, "s", stream_sql}}).has_value());
@@ -192,7 +74,10 @@ TEST_CASE("apply: a view over events that are there has the rows of one from the
         REQUIRE(b.add({b.batch(id, 0, 0, 100, t0)}).has_value());
         REQUIRE(b.add({b.batch(id, 1, 0, 100, t0 - 3'600'000)}).has_value());
         REQUIRE(b.add({b.batch(id, 0, 100, 50, t0 - 1'800'000)}).has_value());  // late by its own partition
-        if (!view_first) b.make(log::ObjectKind::view, "v", view_sql, id);
+        if (!view_first) {
+            b.make(log::ObjectKind::view, "v", view_sql, id);
+            b.make_live();
+        }
         b.settle();
         const auto text = b.digest();
         // The rows of the view and of its late table, which hold no ids.
@@ -209,7 +94,7 @@ TEST_CASE("apply: a view over events that are there has the rows of one from the
     CHECK(first.find("1:60:") != std::string::npos);
 }
 
-TEST_CASE("apply: replay is silent: from any checkpoint and any row commit the tables come out the same") {
+TEST_CASE("rule: replay is silent: from any checkpoint and any row commit the tables come out the same", "[rule]") {
     for (int checkpoint_after : {1, 3, 5, 8, 100}) {
         for (int crash_after : {6, 9, 12}) {
             Bench b;
@@ -231,13 +116,7 @@ TEST_CASE("apply: replay is silent: from any checkpoint and any row commit the t
             b.settle();
             const auto before = b.digest();
             // The process dies; the log is replayed from the checkpoint on (and from the start where there was none).
-            b.open(LogIndex(b.entries.size()));
-            CHECK_FALSE(b.applier->recovered());
-            for (std::uint64_t index = 1; index <= b.entries.size(); index++) {
-                REQUIRE(b.apply_bytes(index, b.entries[index - 1], false).has_value());
-            }
-            b.settle();
-            CHECK(b.applier->recovered());
+            b.reopen_and_replay();
             CHECK(b.digest() == before);
             // And goes on as if nothing had happened.
             for (int i = crash_after; i < crash_after + 4; i++)
@@ -248,7 +127,10 @@ TEST_CASE("apply: replay is silent: from any checkpoint and any row commit the t
     }
 }
 
-TEST_CASE("apply: admission learns the ends, the runs and the ids that the runs lack") {
+TEST_CASE(
+    "rule: a new leader answers when the index is whole: admission learns the ends, the runs and the ids that they "
+    "lack",
+    "[rule]") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
@@ -267,7 +149,10 @@ TEST_CASE("apply: admission learns the ends, the runs and the ids that the runs 
     CHECK(b.recovered[0].runs[0]->find({3, 1}).value()->offset() == 3);
 }
 
-TEST_CASE("apply: retention moves the log start at once and unlinks after the next checkpoint and the longest read") {
+TEST_CASE(
+    "rule: nobody sees the past: retention moves the log start at once, the unlink waits for checkpoint and longest "
+    "read",
+    "[rule]") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
@@ -291,7 +176,7 @@ TEST_CASE("apply: retention moves the log start at once and unlinks after the ne
     CHECK(b.recovered.at(0).end_offsets[0] == 800);
 }
 
-TEST_CASE("apply: files that no checkpoint lists go at the start, foreign ones stay") {
+TEST_CASE("rule: replay is silent: files that no checkpoint lists go at the start, foreign ones stay", "[rule]") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
@@ -308,7 +193,7 @@ TEST_CASE("apply: files that no checkpoint lists go at the start, foreign ones s
     CHECK(b.disk->list(stream_dir(b.dir.path() + "/shard", id) + "/dedup").value().empty());
 }
 
-TEST_CASE("apply: SQLite behind the checkpoint is corruption, said with what to do") {
+TEST_CASE("rule: replay is silent: SQLite behind the checkpoint is corruption, said with what to do", "[rule]") {
     Bench b;
     b.settle();
     b.make(log::ObjectKind::stream, "s", stream_sql);
@@ -326,7 +211,8 @@ TEST_CASE("apply: SQLite behind the checkpoint is corruption, said with what to 
     CHECK(opened.error().detail.find("backup") != std::string::npos);
 }
 
-TEST_CASE("apply: a write-ahead log or state store that was lost is corruption, before any file is removed") {
+TEST_CASE("rule: replay is silent: a log or state store that was lost is corruption, before any file is removed",
+          "[rule]") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);

@@ -9,7 +9,7 @@ using namespace weir;
 using namespace weir::query;
 using namespace weir::query::test;
 
-TEST_CASE("append times: one partition's, in rising order") {
+TEST_CASE("rule: the journal holds what a batch cannot: the append times of one partition, in rising order", "[rule]") {
     SmallShard shard;
     const auto stream = shard.add_stream(5, access_statement);
     shard.entry(*stream, 100, {{0, {access_event(0, 1), access_event(1, 2)}}, {1, {access_event(2, 3)}}});

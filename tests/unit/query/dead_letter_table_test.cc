@@ -12,7 +12,8 @@ using namespace weir::query;
 using namespace weir::query::test;
 using store::Comparison;
 
-TEST_CASE("dead letters: every column, pruned by offset and time") {
+TEST_CASE("rule: dead letters are records of partition -1: a table with every column, pruned by offset and time",
+          "[rule]") {
     SmallShard shard;
     const auto stream = shard.add_stream(5, access_statement);
     shard.entry(*stream, 1,
@@ -49,6 +50,25 @@ TEST_CASE("dead letters: every column, pruned by offset and time") {
     CHECK(table->estimated_rows() == 3);
     CHECK(table->can_prune(3, Comparison::ge));
     CHECK_FALSE(table->can_prune(4, Comparison::eq));
+}
+
+TEST_CASE("dead letters: no column is NULL, and so is what is larger than a query takes") {
+    SmallShard shard;
+    const auto stream = shard.add_stream(5, access_statement);
+    const std::string most(15 << 20, 'x');
+    shard.entry(*stream, 1,
+                {{-1,
+                  {{100, most, std::nullopt, {{"reason", "too_large"}, {"column", ""}}},
+                   {100, most + "x", std::nullopt, {{"reason", "too_large"}, {"column", ""}}}}}});
+    const auto table = make_dead_letter_table(shard.disk(), apply::partition_dir(shard.dir(), stream->id, -1),
+                                              shard.bound(*stream, -1));
+    auto scan = table->open_scan(std::vector<bool>(9, true), {}).value();
+    REQUIRE(scan->next().value());
+    CHECK(scan->column(5).type == store::ValueType::null);
+    CHECK(scan->column(7).text == most);
+    REQUIRE(scan->next().value());
+    CHECK(scan->column(7).type == store::ValueType::null);
+    CHECK(scan->column(4).text == "too_large");
 }
 
 TEST_CASE("what is text") {

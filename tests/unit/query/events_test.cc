@@ -53,7 +53,7 @@ TEST_CASE("cursors as text") {
     }
 }
 
-TEST_CASE("events in log order, page by page") {
+TEST_CASE("rule: the journal holds what a batch cannot: events by cursor in log order, page by page", "[rule]") {
     SmallShard shard;
     const auto stream = shard.add_stream(5, access_statement);
     shard.entry(*stream, 100,
@@ -171,4 +171,110 @@ TEST_CASE("events: an empty stream, and more partitions than readers are kept") 
     REQUIRE(page.events.size() == 120);
     for (int i = 0; i < 120; ++i)
         CHECK(page.events[static_cast<std::size_t>(i)].value == "{\"a\":\"" + std::to_string(i) + "\"}");
+}
+
+TEST_CASE("events: what retention took behind a cursor is counted, and said where it cannot be counted") {
+    SmallShard shard({1, 1});
+    const auto stream = shard.add_stream(5, access_statement);
+    shard.entry(*stream, 100, {{0, {access_event(0, 1), access_event(1, 1)}}, {1, {access_event(2, 2)}}}, 10);
+    shard.entry(*stream, 200, {{0, {access_event(3, 3)}}}, 11);
+    shard.entry(*stream, 300, {{1, {access_event(4, 4)}}}, 12);
+    shard.retain(*stream, 0, 2);
+    shard.commit();
+    Reading reading(shard, *stream);
+    CHECK_FALSE(reading.page().skipped.any());  // the beginning is where retention left it
+    reading.query.from = EventQuery::From::cursor;
+    reading.query.cursor = {ShardId(0), LogIndex(10), 1};
+    CHECK(reading.text() == "1/0@0:10:2 0/2@0:11:0 1/1@0:12:0 next 0:13:0");
+    CHECK(reading.page().skipped.events == 1);
+    CHECK_FALSE(reading.page().skipped.uncounted);
+    reading.query.cursor = {ShardId(0), LogIndex(10), 2};
+    CHECK_FALSE(reading.page().skipped.any());
+    // Within the entry of the cursor, too, each event's place stays what it was.
+    reading.query.cursor = {ShardId(0), LogIndex(5), 0};
+    CHECK(reading.page().skipped.events == 2);
+
+    shard.retain(*stream, 0, 3);
+    shard.cut_journal(*stream, 1000);
+    shard.entry(*stream, 2000, {{0, {access_event(5, 5)}}}, 20);
+    shard.commit();
+    CHECK(reading.text() == "0/3@0:20:0 next 0:21:0");
+    CHECK(reading.page().skipped.uncounted);
+    reading.query.cursor = {ShardId(0), LogIndex(20), 0};
+    CHECK_FALSE(reading.page().skipped.any());
+    reading.query.cursor = {ShardId(0), LogIndex(21), 0};
+    CHECK_FALSE(reading.page().skipped.any());
+    reading.query.cursor = {ShardId(0), LogIndex(0), 0};
+    CHECK_FALSE(reading.page().skipped.any());
+}
+
+TEST_CASE("events: one reader goes on from page to page as others would") {
+    SmallShard shard;
+    const auto stream = shard.add_stream(5, access_statement);
+    for (int i = 0; i < 30; ++i)
+        shard.entry(*stream, 100 + i, {{i % 2, {access_event(2 * i, i), access_event(2 * i + 1, i)}}});
+    shard.commit();
+    auto reader = must(EventReader::open(shard.disk(), shard.dir()));
+    Reading fresh(shard, *stream);
+    EventQuery query = fresh.query;
+    query.limit = 7;
+    std::string all;
+    int events = 0;
+    for (int pages = 0; pages < 30; ++pages) {
+        const EventPage page = must(reader->read(query));
+        for (const Event& event : page.events) {
+            all += event.value;
+            ++events;
+        }
+        CHECK(page.scanned == page.events.size());
+        query.from = EventQuery::From::cursor;
+        query.cursor = page.next;
+        query.at = page.at;
+        if (page.at_end && events == 60) break;
+        if (page.at_end) {
+            shard.entry(*stream, 200, {{0, {access_event(events, 1)}}});
+            shard.commit();
+        }
+    }
+    fresh.query.limit = 1000;
+    std::string want;
+    for (const Event& event : fresh.page().events)
+        want += event.value;
+    CHECK(all == want);
+    // A time is looked for in the journal alone.
+    query.from = EventQuery::From::append_time;
+    query.append_time_ms = 128;
+    query.limit = 100;
+    CHECK(must(reader->read(query)).events.size() == 4);
+}
+
+TEST_CASE("events: a plan is what a page would be made of") {
+    SmallShard shard;
+    const auto stream = shard.add_stream(5, access_statement);
+    shard.entry(*stream, 100, {{0, {access_event(0, 1), access_event(1, 2)}}, {1, {access_event(2, 3)}}}, 10);
+    shard.entry(*stream, 300, {{1, {access_event(3, 4), access_event(4, 5)}}}, 20);
+    shard.commit();
+    auto reader = must(EventReader::open(shard.disk(), shard.dir()));
+    EventQuery query = Reading(shard, *stream).query;
+    query.limit = 4;
+    const EventPlan plan = must(reader->plan(query));
+    CHECK(plan.events == 4);
+    REQUIRE(plan.batches.size() == 3);
+    CHECK(plan.batches[2].from_offset == 1);
+    CHECK(plan.batches[2].to_offset == 2);
+    CHECK(plan.page.next.text() == "0:20:1");
+    CHECK_FALSE(plan.page.at_end);
+    auto text = [&](const std::vector<std::uint64_t>& chosen, std::uint32_t limit) {
+        query.limit = limit;
+        const EventPage page = must(reader->read_planned(query, plan, chosen));
+        std::string out;
+        for (const Event& event : page.events)
+            out += event.cursor.text() + "=" + std::to_string(event.offset) + " ";
+        return out + "next " + page.next.text() + " of " + std::to_string(page.scanned);
+    };
+    CHECK(text({}, 10) == "next 0:20:1 of 4");
+    CHECK(text({1, 3}, 10) == "0:10:1=1 0:20:0=1 next 0:20:1 of 4");
+    CHECK(text({1, 2, 3}, 1) == "0:10:1=1 next 0:10:2 of 2");
+    query.limit = 100;
+    CHECK(must(reader->plan(query)).page.at_end);
 }

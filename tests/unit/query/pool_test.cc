@@ -190,7 +190,8 @@ TEST_CASE("pool: errors, with positions in the user's text") {
     CHECK(pool->running() == 0);
 }
 
-TEST_CASE("pool: the deadline ends what computes, what is deaf, and what allocates") {
+TEST_CASE("rule: user SQL runs in worker processes: the deadline ends what computes, what is deaf, and what allocates",
+          "[rule]") {
     Shard s;
     PoolOptions options = options_for(s.shard.dir());
     options.workers_max = 1;
@@ -281,7 +282,7 @@ TEST_CASE("pool: at its limits") {
         CHECK(answers[i] == std::to_string(i) + "|300");
 }
 
-TEST_CASE("pool: an idle worker reads nothing") {
+TEST_CASE("rule: a large SQLite log holds new reads: an idle worker reads nothing", "[rule]") {
     Shard s;
     PoolOptions options = options_for(s.shard.dir());
     options.workers_max = 1;
@@ -307,7 +308,7 @@ TEST_CASE("pool: an idle worker reads nothing") {
     leaves_no_snapshot(cut, "60");
 }
 
-TEST_CASE("pool: held, what runs goes on and new queries wait") {
+TEST_CASE("rule: a large SQLite log holds new reads: held, what runs goes on and new queries wait", "[rule]") {
     Shard s;
     PoolOptions options = options_for(s.shard.dir());
     options.waiting_max = 1;
@@ -357,7 +358,8 @@ TEST_CASE("pool: held, what runs goes on and new queries wait") {
     CHECK(late == "shutting_down");
 }
 
-TEST_CASE("pool: stopping refuses, kills what runs and leaves no process") {
+TEST_CASE("rule: user SQL runs in worker processes: stopping refuses, kills what runs and leaves no process",
+          "[rule]") {
     Shard s;
     auto pool = Pool::make(options_for(s.shard.dir()));
     CHECK(run(*pool, "SELECT 1") == "1");
@@ -405,4 +407,30 @@ TEST_CASE("pool: a worker is not trusted") {
     }
     auto pool = Pool::make(options_for("bad:silent"));
     CHECK(run(*pool, request_for("SELECT 1", 100)) == "deadline");
+}
+
+TEST_CASE("rule: user SQL runs in worker processes: a server table's rows travel with each query that names it",
+          "[rule]") {
+    SmallShard shard;
+    PoolOptions options = options_for(shard.dir());
+    std::atomic<int> asked{0};
+    options.server_tables = {{"sys.config", {{"key", "TEXT"}, {"value", "TEXT"}}, [&asked] {
+                                  const OwnedValue key{store::ValueType::text, 0, 0, "asked"};
+                                  const OwnedValue value{store::ValueType::text, 0, 0, std::to_string(++asked)};
+                                  return std::vector<std::vector<OwnedValue>>{{key, value}};
+                              }}};
+    const auto pool = Pool::make(options);
+    CHECK(run(*pool, "SELECT key, value FROM sys.config") == "asked|1");
+    CHECK(run(*pool, "SELECT 1") == "1");
+    CHECK(run(*pool, "SELECT value FROM sys.config c WHERE c.key = 'asked'") == "2");
+}
+
+TEST_CASE("pool: server tables that are too large for the way are refused") {
+    SmallShard shard;
+    PoolOptions options = options_for(shard.dir());
+    options.server_tables = {{"sys.huge", {{"x", "TEXT"}}, [] {
+                                  const OwnedValue large{store::ValueType::text, 0, 0, std::string(1 << 20, 'x')};
+                                  return std::vector<std::vector<OwnedValue>>(17, {large});
+                              }}};
+    CHECK(run(*Pool::make(options), "SELECT count(*) FROM sys.huge") == "too_large");
 }

@@ -135,6 +135,11 @@ class SmallShard {
         (void)logs_.at(stream.id).partitions.at(partition)->advance_start(offset);
     }
 
+    // The records of entries so far go, as retention takes them.
+    void cut_journal(const record::Stream& stream, std::int64_t append_ms) {
+        (void)logs_.at(stream.id).journal->advance_before(append_ms);
+    }
+
     // Makes everything so far visible.
     void commit() {
         must(db_->begin());

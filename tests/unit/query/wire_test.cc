@@ -41,6 +41,8 @@ TEST_CASE("frames: what is written is read") {
                           {store::ValueType::real, 0, -0.5, ""},
                           {store::ValueType::text, 0, 0, "t"},
                           {store::ValueType::blob, 0, 0, std::string("\0b", 2)}};
+    request.tables = {{"sys.a", {{"k", "TEXT"}, {"n", "INTEGER"}}, {{request.parameters[3], request.parameters[1]}}},
+                      {"sys.b", {{"k", "TEXT"}}, {}}};
     Frame frame = only_frame(buffer, query_frame(request));
     CHECK(frame.type == FrameType::query);
     const QueryRequest query = read_query(frame.body).value();
@@ -54,6 +56,13 @@ TEST_CASE("frames: what is written is read") {
     CHECK(query.parameters[3].text == "t");
     CHECK(query.parameters[4].text == std::string("\0b", 2));
     CHECK(query.parameters[4].type == store::ValueType::blob);
+    REQUIRE(query.tables.size() == 2);
+    CHECK(query.tables[0].name == "sys.a");
+    CHECK(query.tables[0].columns == request.tables[0].columns);
+    REQUIRE(query.tables[0].rows.size() == 1);
+    CHECK(query.tables[0].rows[0][0].text == "t");
+    CHECK(query.tables[0].rows[0][1].integer == INT64_MIN);
+    CHECK(query.tables[1].rows.empty());
 
     frame = only_frame(buffer, hello_frame({77, "n1"}));
     CHECK(read_hello(frame.body).value().memory_bytes == 77);

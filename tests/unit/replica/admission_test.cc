@@ -1,101 +1,10 @@
-#include "replica/admission.h"
-
+#include "admission_bench.h"
 #include "base/limits.h"
-#include "log/entry.h"
-#include "os/clock.h"
-#include "record/json.h"
 
-#include <catch2/catch_test_macros.hpp>
+namespace weir::replica::test {
 
-#include <memory>
-#include <string>
-#include <vector>
-
-namespace weir::replica {
-namespace {
-
-record::StreamPtr a_stream(std::int32_t partitions = 2, record::OnError on_error = record::OnError::dead_letter,
-                           bool dedup = true) {
-    auto stream = std::make_shared<record::Stream>();
-    stream->id = {ShardId(0), LogIndex(3)};
-    stream->name = "s";
-    record::Column id;
-    id.name = "id";
-    id.path = {{"id", -1}};
-    id.path_text = "$.id";
-    stream->schema.columns = {id};
-    if (dedup) {
-        stream->schema.dedup_key = {0};
-        stream->schema.dedup_within_ms = 3'600'000;
-    }
-    stream->schema.partitions = partitions;
-    stream->schema.on_error = on_error;
-    return stream;
-}
-
-// Admission with everything around it played by the test.
-struct Bench {
-    os::SimClock clock;
-    std::vector<Proposal> proposals;
-    std::vector<std::pair<LogIndex, Waiter>> waits;
-    Admission admission{{},
-                        clock,
-                        {[this](Proposal&& p) { proposals.push_back(std::move(p)); },
-                         [this](LogIndex i, Waiter&& w) { waits.emplace_back(i, std::move(w)); }, [](const Error&) {}}};
-    record::StreamPtr stream;
-    std::vector<IngestOutcome> outcomes;
-
-    explicit Bench(record::StreamPtr s = a_stream()) : stream(std::move(s)) {
-        admission.on_message(message::Leading{LogIndex(10), Term(4), LogIndex(9)});
-        message::Recovered recovered;
-        StreamAdmission facts;
-        facts.stream = stream;
-        facts.end_offsets.assign(static_cast<std::size_t>(stream->schema.partitions), 100);
-        recovered.streams.push_back(std::move(facts));
-        admission.on_message(std::move(recovered));
-        admission.on_message(message::CommittedUpTo{LogIndex(9)});
-        (void)admission.step();
-    }
-
-    IngestRequest request(const std::string& body) {
-        IngestRequest r;
-        r.stream = stream;
-        r.body = body;
-        r.body.reserve(r.body.size() + record::JsonDecoder::padding_bytes);
-        r.events = std::make_unique<record::DecodedEvents>();
-        record::JsonDecoder decoder;
-        decoder.decode(stream->schema, record::BodyShape::ndjson, r.body, clock.wall, {1}, nullptr, *r.events);
-        r.done = [this](IngestOutcome&& o) { outcomes.push_back(std::move(o)); };
-        return r;
-    }
-    void send(const std::string& body) { admission.on_message(request(body)); }
-    void commit(std::size_t proposal) {
-        auto& p = proposals.at(proposal);
-        for (auto& w : p.waiters)
-            w.done(std::move(w.outcome));
-        admission.on_message(message::CommittedUpTo{p.index});
-        (void)admission.step();
-    }
-    log::Entry entry(std::size_t proposal) {
-        auto decoded = log::decode_entry(*proposals.at(proposal).buffer);
-        REQUIRE(decoded.has_value());
-        return std::move(decoded).value();
-    }
-};
-
-std::uint64_t records_in(const log::Entry& entry, PartitionNo dead_or_live) {
-    std::uint64_t n = 0;
-    for (const auto& section : entry.sections) {
-        const auto* batch = std::get_if<log::BatchSection>(&section);
-        if (batch != nullptr && (batch->partition == dead_letter_partition) == (dead_or_live == dead_letter_partition))
-            n += batch->count;
-    }
-    return n;
-}
-
-}  // namespace
-
-TEST_CASE("admission: what comes while an entry is in flight becomes the next entry") {
+TEST_CASE("rule: an acknowledged event is fsynced: what comes while an entry is in flight becomes the next entry",
+          "[rule]") {
     Bench b;
     b.send(R"({"id":"a"})");
     (void)b.admission.step();
@@ -154,7 +63,8 @@ TEST_CASE("admission: a duplicate within a request, within an entry and of the c
     }
 }
 
-TEST_CASE("admission: a duplicate of an event in flight waits for the first one's fate") {
+TEST_CASE("rule: an entry carries fingerprints: a duplicate of an event in flight waits for the first one's fate",
+          "[rule]") {
     Bench b;
     b.send(R"({"id":"a"})");
     (void)b.admission.step();
@@ -166,7 +76,8 @@ TEST_CASE("admission: a duplicate of an event in flight waits for the first one'
     CHECK(b.waits[0].second.outcome.duplicates == 1);
 }
 
-TEST_CASE("admission: the counts of duplicates become an entry within a second") {
+TEST_CASE("rule: what apply needs stands in the log: the counts of duplicates become an entry within a second",
+          "[rule]") {
     Bench b;
     b.send(R"({"id":"a"})");
     (void)b.admission.step();
@@ -186,7 +97,8 @@ TEST_CASE("admission: the counts of duplicates become an entry within a second")
     CHECK(b.proposals.size() == 2);  // and none while there is nothing to count
 }
 
-TEST_CASE("admission: dead letters travel as records of partition -1 of the same entry, bytes unchanged") {
+TEST_CASE("rule: dead letters are records of partition -1: of the same entry as the events, bytes unchanged",
+          "[rule]") {
     Bench b;
     b.send("{\"id\":\"a\"}\n{broken \xff\n[1]\n{\"id\":null}");
     (void)b.admission.step();
@@ -240,7 +152,7 @@ TEST_CASE("admission: without BY and DEDUP KEY a batch goes to one partition, th
     CHECK(used == std::vector<PartitionNo>{0, 1, 2, 0, 1, 2});
 }
 
-TEST_CASE("admission: a catalog entry stands alone, because its index becomes an id") {
+TEST_CASE("rule: CREATE over two groups: a catalog entry stands alone, because its index becomes an id", "[rule]") {
     Bench b;
     message::Control put;
     put.section = log::encode_section(log::CatalogPut{log::ObjectKind::stream, "t", "CREATE"});
@@ -306,7 +218,7 @@ TEST_CASE("admission: a dropped stream, a changed definition, a full disk and a 
     CHECK_FALSE(stopped.admission.ready());
 }
 
-TEST_CASE("admission: proposals wait while apply is more than apply_lag_bytes behind") {
+TEST_CASE("rule: queue 2 full: proposals wait while apply is more than apply_lag_bytes behind", "[rule]") {
     Bench b;
     AdmissionOptions options;
     options.apply_lag_bytes = 1000;
@@ -334,36 +246,4 @@ TEST_CASE("admission: proposals wait while apply is more than apply_lag_bytes be
     CHECK(proposals.size() > before);
 }
 
-TEST_CASE(
-    "admission: what is older than RETAIN and WITHIN becomes a Retain entry, and not while the clock is in doubt") {
-    Bench b;
-    message::RunsAdopted adopted;
-    adopted.stream = b.stream->id;
-    adopted.oldest_append_ms = b.clock.wall - 8LL * 86'400'000;
-    adopted.oldest_bucket = dedup::bucket_of(b.clock.wall - 10'000'000, b.stream->schema.dedup_within_ms);
-    b.admission.on_message(std::move(adopted));
-    b.clock.wall += AppendClock::far_ms * 2;  // an hour off: expiry waits
-    b.clock.mono_us += 11'000'000;
-    (void)b.admission.append_clock();
-    b.send(R"({"id":"tick"})");
-    (void)b.admission.step();
-    (void)b.admission.step();
-    b.clock.wall -= AppendClock::far_ms * 2;
-    b.clock.mono_us += 11'000'000;
-    b.clock.wall += 22'000;
-    if (!b.proposals.empty()) b.commit(0);
-    (void)b.admission.step();
-    bool retained = false;
-    for (std::size_t i = 0; i < b.proposals.size(); i++) {
-        for (const auto& section : b.entry(i).sections) {
-            if (const auto* retain = std::get_if<log::Retain>(&section)) {
-                retained = true;
-                CHECK(retain->appended_before_ms > b.clock.wall - 8LL * 86'400'000);
-                CHECK(retain->dedup_bucket > INT64_MIN);
-            }
-        }
-    }
-    CHECK(retained);
-}
-
-}  // namespace weir::replica
+}  // namespace weir::replica::test

@@ -6,7 +6,7 @@
 
 namespace weir::replica {
 
-TEST_CASE("append clock: starts from the wall clock and runs on the monotonic one") {
+TEST_CASE("rule: append time: starts from the wall clock and runs on the monotonic one", "[rule]") {
     os::SimClock clock;
     AppendClock append(clock);
     CHECK(append.now_ms() == clock.wall);
@@ -16,7 +16,7 @@ TEST_CASE("append clock: starts from the wall clock and runs on the monotonic on
     CHECK_FALSE(append.alert());
 }
 
-TEST_CASE("append clock: a wall clock that jumps is approached by a tenth of what passes") {
+TEST_CASE("rule: append time: a wall clock that jumps is approached by a tenth of what passes", "[rule]") {
     auto f = [](std::int64_t jump_ms, std::int64_t passed_ms, std::int64_t want_ms) {
         os::SimClock clock;
         AppendClock append(clock);
@@ -31,7 +31,7 @@ TEST_CASE("append clock: a wall clock that jumps is approached by a tenth of wha
     f(50, 1000, 1050);
 }
 
-TEST_CASE("append clock: a wall clock an hour away raises the alert and is not followed") {
+TEST_CASE("rule: append time: a wall clock an hour away raises the alert and is not followed", "[rule]") {
     os::SimClock clock;
     AppendClock append(clock);
     const std::int64_t start = append.now_ms();
@@ -45,7 +45,7 @@ TEST_CASE("append clock: a wall clock an hour away raises the alert and is not f
     CHECK_FALSE(append.alert());
 }
 
-TEST_CASE("append clock: never goes back, not behind the last append of an earlier life") {
+TEST_CASE("rule: append time: never goes back, not behind the last append of an earlier life", "[rule]") {
     os::SimClock clock;
     AppendClock append(clock);
     const std::int64_t last = clock.wall + 20 * 60'000;
@@ -61,20 +61,40 @@ TEST_CASE("append clock: never goes back, not behind the last append of an earli
     }
 }
 
-TEST_CASE("append clock: a start more than 30 days after the last append pauses expiry for a day") {
+TEST_CASE("rule: append time: a start more than 30 days after the last append pauses expiry for a day", "[rule]") {
     os::SimClock clock;
     AppendClock append(clock);
     append.begin(clock.wall - AppendClock::gap_ms - 1);
     (void)append.now_ms();
     CHECK(append.alert());
     CHECK(append.expiry_paused());
-    clock.advance_ms(AppendClock::pause_us / 1000 + 1);
+    clock.advance_ms(AppendClock::pause_ms - 1);
+    (void)append.now_ms();
+    CHECK(append.expiry_paused());
+    clock.advance_ms(2);
     (void)append.now_ms();
     CHECK_FALSE(append.expiry_paused());
 
     append.begin(clock.wall - AppendClock::gap_ms + 1000);
     (void)append.now_ms();
     CHECK_FALSE(append.expiry_paused());
+}
+
+TEST_CASE("rule: append time: a restart within that day leaves the rest of it", "[rule]") {
+    os::SimClock clock;
+    AppendClock append(clock);
+    const std::int64_t hour_ms = 3'600'000;
+    append.begin(clock.wall - 1000, clock.wall - 20 * hour_ms);
+    (void)append.now_ms();
+    CHECK(append.alert());
+    clock.advance_ms(4 * hour_ms - 1);
+    (void)append.now_ms();
+    CHECK(append.expiry_paused());
+    clock.advance_ms(2);
+    (void)append.now_ms();
+    CHECK_FALSE(append.expiry_paused());
+    append.begin(clock.wall - 1000, clock.wall - 25 * hour_ms);
+    CHECK_FALSE(append.alert());
 }
 
 }  // namespace weir::replica

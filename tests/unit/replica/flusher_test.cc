@@ -50,7 +50,7 @@ struct Bench {
 
 }  // namespace
 
-TEST_CASE("flusher: one flush covers everything that came meanwhile") {
+TEST_CASE("rule: an acknowledged event is fsynced: one flush covers everything that came meanwhile", "[rule]") {
     Bench b;
     b.first_job();
     for (std::uint64_t i = 1; i <= 5; i++)
@@ -78,7 +78,9 @@ TEST_CASE("flusher: below the reserve admission is told, and told again when the
     CHECK(b.full == std::vector<bool>{true, false});
 }
 
-TEST_CASE("flusher: a write that finds no space acknowledges nothing, and goes through when there is room") {
+TEST_CASE(
+    "rule: an acknowledged event is fsynced: a write that finds no space acknowledges nothing, and goes through later",
+    "[rule]") {
     Bench b;
     b.first_job();
     b.job(1);
@@ -97,7 +99,8 @@ TEST_CASE("flusher: a write that finds no space acknowledges nothing, and goes t
     CHECK(b.persisted[1].index == LogIndex(39));
 }
 
-TEST_CASE("flusher: a failed write or flush is fatal and acknowledges nothing") {
+TEST_CASE("rule: an acknowledged event is fsynced: a failed write or flush is fatal and acknowledges nothing",
+          "[rule]") {
     Bench b;
     b.first_job();
     b.job(1);
@@ -107,7 +110,7 @@ TEST_CASE("flusher: a failed write or flush is fatal and acknowledges nothing") 
     CHECK(b.persisted.empty());
 }
 
-TEST_CASE("flusher: a log over wal_bytes asks for a checkpoint") {
+TEST_CASE("rule: one write-ahead log, reused files: a log over wal_bytes asks for a checkpoint", "[rule]") {
     Bench b(512 * 1024);
     b.first_job();
     for (std::uint64_t i = 1; i < 40; i++) {

@@ -16,7 +16,7 @@ namespace {
 // disk.
 struct Bench {
     os::SimClock clock;
-    os::SimDisk disk{1, {}};
+    os::SimDisk disk{1, {0}};  // what was not synced does not survive
     std::unique_ptr<log::Wal> wal;
     std::vector<FlushJob> jobs;
     std::vector<log::Committed> committed;
@@ -101,7 +101,8 @@ TEST_CASE("raft loop: one voter leads as soon as its first entries are durable, 
     CHECK(b.next.value == b.loop->committed().value + 1);
 }
 
-TEST_CASE("raft loop: an answer leaves after the flush, in order of the entries") {
+TEST_CASE("rule: an acknowledged event is fsynced: an answer leaves after the flush, in order of the entries",
+          "[rule]") {
     Bench b;
     b.settle();
     int answered = 0;
@@ -155,6 +156,37 @@ TEST_CASE("raft loop: after a restart everything durable is committed again, abo
     REQUIRE_FALSE(b.committed.empty());
     CHECK(b.committed.front().index == last);
     CHECK(b.loop->leads());
+}
+
+TEST_CASE(
+    "rule: an acknowledged event is fsynced: what was not flushed before a power cut was told to nobody, and is gone",
+    "[rule]") {
+    Bench b;
+    b.settle();
+    int kept = 0, lost = 0;
+    b.loop->on_message(message::Propose{b.proposal(kept)});
+    b.settle();
+    CHECK(kept == 1);
+    const auto last = b.loop->committed();
+    b.loop->on_message(message::Propose{b.proposal(lost)});
+    REQUIRE(b.jobs.size() == 1);
+    // Written, and the flush never came back.
+    std::vector<log::WalPlace> places;
+    log::WalEntry entry{b.jobs[0].shard,
+                        b.jobs[0].items.at(0).index,
+                        b.jobs[0].items[0].term,
+                        b.jobs[0].items[0].entry_type,
+                        {b.jobs[0].items[0].buffer->owned.at(0)}};
+    REQUIRE(b.wal->append({entry}, places).has_value());
+    b.jobs.clear();
+    CHECK(b.loop->committed() == last);
+    CHECK(lost == 0);
+    b.disk.crash();
+    b.open();
+    b.settle();
+    CHECK(b.loop->last_at_start() == last);
+    CHECK(b.loop->committed() == last);
+    CHECK(lost == 0);
 }
 
 }  // namespace weir::replica
