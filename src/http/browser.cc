@@ -1,16 +1,13 @@
 #include "http/detail/browser.h"
 
+#include "http/detail/media_type.h"
+
 #include <algorithm>
 #include <arpa/inet.h>
 #include <array>
 
 namespace weir::http {
 namespace {
-
-bool same_text(std::string_view a, std::string_view b) {
-    auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c; };
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
-}
 
 bool is_port(std::string_view text) {
     return text.size() <= 5 && std::all_of(text.begin(), text.end(), [](char c) { return c >= '0' && c <= '9'; });

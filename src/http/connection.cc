@@ -3,6 +3,8 @@
 #include "base/limits.h"
 #include "http/detail/json_text.h"
 #include "http/detail/loop.h"
+#include "http/detail/media_type.h"
+#include "http/detail/ws_handshake.h"
 #include "sql/statement.h"
 
 #include <algorithm>
@@ -18,23 +20,22 @@ constexpr std::size_t discard_bytes_max =
 constexpr std::string_view home_text =
     "This is weir: events in over HTTP, deduplicated, logged, windowed, and out again with SQL.\n"
     "\n"
-    "  POST /v1/streams/{stream}/events      events: a JSON object, an array, or NDJSON\n"
+    "  POST /v1/streams/{stream}/events      events: a JSON object, an array, NDJSON, or CloudEvents\n"
     "  GET  /v1/streams/{stream}/events      events in log order\n"
+    "  GET  /v1/streams/{stream}/tail        events as they come: server-sent events\n"
+    "  GET  /v1/views/{view}/tail            changed rows as they come\n"
+    "  GET  /v1/ws                           both, over a WebSocket\n"
     "  POST /v1/sql                          SELECT ..., CREATE STREAM ..., SHOW STREAMS\n"
     "  GET  /v1/streams                      what there is\n"
     "  GET  /v1/streams/{stream}             one of them\n"
     "  GET  /v1/views                        materialized views\n"
     "  GET  /v1/cluster                      nodes and shards\n"
+    "  GET  /v1/metrics/history              the last hour and day of the node\n"
     "  GET  /metrics                         for Prometheus\n"
     "  GET  /livez, /readyz                  for orchestrators\n"
     "\n"
     "  curl -X POST 'http://HOST/v1/streams/clicks/events' -d '{\"event_id\":\"1\",\"event_type\":\"click\"}'\n"
     "  curl -X POST 'http://HOST/v1/sql' -d 'SELECT count(*) FROM clicks'\n";
-
-bool same_text(std::string_view a, std::string_view b) {
-    auto lower = [](char ch) { return ch >= 'A' && ch <= 'Z' ? static_cast<char>(ch + 32) : ch; };
-    return std::equal(a.begin(), a.end(), b.begin(), b.end(), [&](char x, char y) { return lower(x) == lower(y); });
-}
 
 Refusal reason_of(int status) {
     switch (status) {
@@ -68,7 +69,7 @@ std::size_t Loop::drive(Connection& c, std::string_view bytes) {
     while (used < bytes.size()) {
         const ConnectionState s = c.state;
         if (s == ConnectionState::busy || s == ConnectionState::sending || s == ConnectionState::lingering ||
-            s == ConnectionState::closed)
+            s == ConnectionState::upgraded || s == ConnectionState::closed)
             break;
         if (s == ConnectionState::idle) {
             if (!c.parser) c.parser = std::make_unique<RequestParser>();
@@ -140,11 +141,23 @@ void Loop::on_head(Connection& c) {
     if (auto problem = browsers_.check(head, path == "/")) return refuse(c, *problem, reason_of(problem->status));
     if (match.route == nullptr && head.method == "OPTIONS" && !c.cors.empty() && !match.allow.empty()) {
         // The preflight of a configured origin.
-        c.cors += "Access-Control-Allow-Methods: " + match.allow +
-                  "\r\nAccess-Control-Allow-Headers: Content-Type, Content-Encoding\r\n";
+        c.cors +=
+            "Access-Control-Allow-Methods: " + match.allow +
+            "\r\nAccess-Control-Allow-Headers: Authorization, Content-Type, Content-Encoding, Idempotency-Key\r\n";
         if (!c.parser->complete()) c.keep_alive = false;
         return answer(c, {.status = 204, .content_type = {}, .headers = {}, .body = {}});
     }
+    if (match.route == nullptr && head.method == "OPTIONS" && !head.webhook_request_origin.empty()) {
+        // Before keys: the consent says nothing but that events are taken here, from whoever may send them.
+        const Match events = match_route("POST", path);
+        if (events.route != nullptr && events.route->place == Place::ingest) {
+            if (!c.parser->complete()) c.keep_alive = false;
+            return answer(c, webhook_consent(match.allow));
+        }
+    }
+    // Before 404 and 405: whoever has no key learns nothing of what is here.
+    c.route = match.route;
+    if (!authenticate(c)) return;
     if (match.route == nullptr) {
         Problem p;
         if (match.allow.empty()) {
@@ -158,13 +171,13 @@ void Loop::on_head(Connection& c) {
         }
         return refuse(c, p, reason_of(p.status));
     }
-    c.route = match.route;
     if (!match.parameter.empty()) {
         if (const Status good = sql::check_name(match.parameter); !good) {
             const bool read = match.route->place != Place::ingest;
             Error error = good.error();
             error.position = -1;
-            if (read) error = {Errc::not_found, "there is no stream " + match.parameter.substr(0, 300)};
+            const char* what = match.route->id == RouteId::view_tail ? "there is no view " : "there is no stream ";
+            if (read) error = {Errc::not_found, what + match.parameter.substr(0, 300)};
             return refuse(c, problem_of(error), Refusal::bad_request);
         }
     }
@@ -172,6 +185,7 @@ void Loop::on_head(Connection& c) {
         c.ingest = {};
         if (auto problem = plan_ingest(head, std::move(match.parameter), c.ingest.plan))
             return refuse(c, *problem, reason_of(problem->status));
+        if (!c.ingest.plan.key.empty()) c.ingest.plan.principal = c.caller.name;
     } else if (!head.content_encoding.empty() && !same_text(head.content_encoding, "identity")) {
         Problem p{.status = 415, .code = "unsupported_media_type", .detail = "this route takes no Content-Encoding"};
         return refuse(c, p, Refusal::media_type);
@@ -179,6 +193,15 @@ void Loop::on_head(Connection& c) {
     const std::size_t bytes_max = match.route->body_bytes_max;
     if (head.content_length.value_or(0) > bytes_max) return refuse(c, too_large(bytes_max), Refusal::too_large);
     c.parser->limit_body(bytes_max);
+    if (match.route->id == RouteId::socket) {
+        if (auto refusal = refuse_upgrade(head)) {
+            metrics_.refused(Refusal::bad_request);
+            if (!c.parser->complete()) c.keep_alive = false;
+            return answer(c, *refusal);
+        }
+    }
+    c.live_parameter.clear();
+    if (match.route->place == Place::live) c.live_parameter = std::move(match.parameter);
     if (match.route->place == Place::pool) {
         c.call = std::make_unique<Call>();
         c.call->connection = c.id;
@@ -188,6 +211,7 @@ void Loop::on_head(Connection& c) {
         if (const std::size_t query = head.target.find('?'); query != std::string_view::npos)
             c.call->query = head.target.substr(query + 1, head.target.find('#') - query - 1);
         c.call->content_type = head.content_type.substr(0, 200);
+        c.call->caller = c.caller;
         c.call->arrived_us = c.began_us;
     }
     c.state = ConnectionState::body;
@@ -245,6 +269,8 @@ void Loop::on_complete(Connection& c) {
             return probe(c);
         case Place::pool:
             return start_call(c);
+        case Place::live:
+            return start_live(c);
     }
 }
 
@@ -263,7 +289,8 @@ void Loop::after_step(Connection& c, IngestStep step, Answer& reply) {
         c.mark_us = parts_.clock.monotonic_us();  // the shard's time runs from here
         return;
     }
-    if (workers_->submit(EnsureStream{c.id, c.ingest.plan.stream})) return;
+    const auto kind = c.ingest.plan.is_cloud_event() ? cluster::Undeclared::cloudevents : cluster::Undeclared::events;
+    if (workers_->submit(EnsureStream{c.id, c.ingest.plan.stream, kind})) return;
     metrics_.refused(Refusal::pool_queue);
     answer(c, answer_of(
                   problem_of({Errc::overloaded, "too many requests wait; nothing was stored, send it again later"})));
@@ -281,11 +308,14 @@ void Loop::probe(Connection& c) {
         reply.body = "ok\n";
     } else if (draining_) {
         reply = answer_of(problem_of({Errc::shutting_down, "this node is leaving"}));
-    } else if (parts_.catalog.home().ready()) {
-        reply.body = "ready\n";
-    } else {
+    } else if (!parts_.catalog.home().ready()) {
         reply = answer_of(
             problem_of({Errc::recovering, "this node is still applying what was committed before it started"}));
+    } else if (parts_.catalog.home().disk_full()) {
+        reply = answer_of(
+            problem_of({Errc::disk_full, "the disk is full: events are turned away until there is room, reads go on"}));
+    } else {
+        reply.body = "ready\n";
     }
     answer(c, reply);
 }
@@ -338,6 +368,7 @@ void Loop::finish(Connection& c) {
     metrics_.answered(id, c.status, static_cast<double>(now - c.began_us) / 1e6);
     in_flight_bytes_ -= std::exchange(c.charged_bytes, 0);
     c.flow.reset();
+    c.is_live = false;
     c.call.reset();
     c.answered = false;
     c.ingest = {};  // a refused body, too
@@ -357,7 +388,23 @@ void Loop::on(IngestDone&& mail) {
     // Given up at the deadline: that answer ends the connection, so this cannot be the outcome of a later request.
     if (c->state != ConnectionState::busy) return;
     CHECK(c->ingest.with_shard);
-    answer(*c, IngestDoor::finish(c->ingest, mail.outcome));
+    if (mail.outcome.answered_at >= 0) {
+        const ReadAnswer read{c->id, &parts_.catalog.shard_of(*c->ingest.stream), mail.outcome.applied_index,
+                              mail.outcome.answered_at};
+        if (workers_->submit(read)) return;
+        metrics_.refused(Refusal::pool_queue);
+    }
+    if (mail.outcome.answered_at >= 0)
+        answer(*c, replayed_answer(Error{Errc::overloaded, "too many requests wait"}, c->ingest.body_print));
+    else
+        answer(*c, IngestDoor::finish(c->ingest, mail.outcome));
+    resume(*c);
+}
+
+void Loop::on(AnswerRead&& mail) {
+    Connection* c = find(mail.connection);
+    if (c == nullptr || c->state != ConnectionState::busy) return;  // given up
+    answer(*c, replayed_answer(mail.kept, c->ingest.body_print));
     resume(*c);
 }
 
@@ -385,6 +432,11 @@ void Loop::on(ReplyPart&& mail) {
     if (c == nullptr) return;
     CHECK(c->flow != nullptr);
     if (mail.cut) return close(*c);
+    if (c->state == ConnectionState::upgraded) {
+        write(*c, std::move(mail.bytes));
+        if (mail.last) end_socket(*c);
+        return;
+    }
     if (mail.close) c->keep_alive = false;
     c->status = mail.status;
     c->state = ConnectionState::sending;

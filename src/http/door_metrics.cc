@@ -8,12 +8,14 @@ namespace weir::http {
 namespace {
 
 // In the order of RouteId.
-constexpr std::array<const char*, 12> route_names{"ingest",  "sql",     "streams", "stream", "events", "views",
-                                                  "cluster", "metrics", "livez",   "readyz", "home",   "none"};
+constexpr std::array<const char*, 16> route_names{"ingest",  "sql",     "streams", "stream",    "events", "views",
+                                                  "cluster", "metrics", "tail",    "view_tail", "socket", "history",
+                                                  "livez",   "readyz",  "home",    "none"};
 // In the order of Refusal.
-constexpr std::array<const char*, refusals> refusal_names{
-    "connections", "bad_request", "header_time", "body_time", "write_time", "idle_time", "body_memory",
-    "pool_queue",  "too_large",   "media_type",  "method",    "route",      "host",      "cross_origin"};
+constexpr std::array<const char*, refusals> refusal_names{"connections", "bad_request",  "header_time",  "body_time",
+                                                          "write_time",  "idle_time",    "body_memory",  "pool_queue",
+                                                          "too_large",   "media_type",   "method",       "route",
+                                                          "host",        "cross_origin", "unauthorised", "forbidden"};
 
 constexpr const char* requests_name = "weir_http_requests_total";
 constexpr const char* requests_help = "Requests answered, by route and status";

@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "base/wire.h"
 #include "http/detail/json_text.h"
 #include "record/inflate.h"
 #include "sql/statement.h"
@@ -14,61 +15,41 @@
 namespace weir::http {
 namespace {
 
+constexpr std::uint8_t kept_answer_version = 1;
 constexpr std::size_t checks_max = 1024;  // compiled CHECKs kept; above: all are compiled again
-
-struct MediaType {
-    std::string_view name;
-    std::optional<record::BodyShape> shape;  // nullopt: only where the body looks like JSON
-};
-
-constexpr std::array<MediaType, 7> media_types{{
-    {"application/json", record::BodyShape::json},
-    {"application/x-ndjson", record::BodyShape::ndjson},
-    {"application/ndjson", record::BodyShape::ndjson},
-    {"application/jsonl", record::BodyShape::ndjson},
-    {"application/stream+json", record::BodyShape::ndjson},
-    {"", std::nullopt},
-    {"application/x-www-form-urlencoded", std::nullopt},  // what curl -d says when it is not told
-}};
-
-char lower(char c) {
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + 32) : c;
-}
-
-std::string lowered(std::string_view text) {
-    std::string out(text);
-    std::transform(out.begin(), out.end(), out.begin(), lower);
-    return out;
-}
-
-std::string_view trimmed(std::string_view text) {
-    while (!text.empty() && (text.front() == ' ' || text.front() == '\t'))
-        text.remove_prefix(1);
-    while (!text.empty() && (text.back() == ' ' || text.back() == '\t'))
-        text.remove_suffix(1);
-    return text;
-}
-
-Problem unsupported_media(std::string detail) {
-    Problem p;
-    p.status = 415;
-    p.code = "unsupported_media_type";
-    p.detail = std::move(detail);
-    return p;
-}
-
-Problem unsupported_type(std::string_view type) {
-    return unsupported_media("Content-Type " +
-                             (type.empty() ? "is missing" : "is " + std::string(type.substr(0, 100))) +
-                             "; this route takes application/json (an object or an array of objects) and "
-                             "application/x-ndjson, application/ndjson, application/jsonl or application/stream+json "
-                             "(an object a line); a body without a type must begin with { or [");
-}
 
 Answer unknown_outcome(std::string detail) {
     detail += detail.empty() ? "" : "; ";
     detail += "part or all of it may be stored: send it again where DEDUP or an Idempotency-Key covers it";
     return answer_of(problem_of({Errc::timed_out, std::move(detail)}));
+}
+
+// The answer to what was taken: everything that is not an error.
+Answer answer_to(std::string_view stream, const replica::IngestOutcome& outcome) {
+    Answer answer;
+    const bool kept_any = outcome.accepted > 0 || outcome.duplicates > 0;
+    answer.status = kept_any || outcome.rejected == 0 ? 200 : 400;
+    append_ingest_answer(answer.body, stream, outcome);
+    return answer;
+}
+
+Answer key_in_use() {
+    Problem p;
+    p.status = 409;
+    p.code = "idempotency_key_in_use";
+    p.detail = "a request with this Idempotency-Key is under way; ask again for its answer";
+    p.retry_after_s = retry_after_s(1);
+    p.retryable = true;
+    return answer_of(p);
+}
+
+Answer not_inflated(Error error, const char* coding) {
+    if (error.code == Errc::too_large)
+        error.detail = "Content-Encoding: " + error.detail +
+                       "; a body may have 64 MiB inflated, and a zstd window 8 MiB: split it";
+    else
+        error.detail = std::string("Content-Encoding is ") + coding + ", and the body is not: " + error.detail;
+    return answer_of(problem_of(error));
 }
 
 void append_list_separator(std::string& out, std::size_t i) {
@@ -87,50 +68,6 @@ Answer zeros(std::string_view stream, replica::ShardPort& shard) {
 
 }  // namespace
 
-std::optional<Problem> plan_ingest(const RequestHead& head, std::string stream, IngestPlan& plan) {
-    plan.stream = std::move(stream);
-    plan.content_type = head.content_type.substr(0, 200);
-    const std::string type = lowered(trimmed(head.content_type.substr(0, head.content_type.find(';'))));
-    const auto known =
-        std::find_if(media_types.begin(), media_types.end(), [&](const MediaType& m) { return m.name == type; });
-    if (known == media_types.end()) return unsupported_type(head.content_type);
-    plan.shape = known->shape;
-    const std::string all = lowered(head.content_type);
-    if (const std::size_t at = all.find("charset="); at != std::string::npos) {
-        std::string_view charset = std::string_view(all).substr(at + 8);
-        charset = trimmed(charset.substr(0, charset.find(';')));
-        if (charset != "utf-8" && charset != "utf8" && charset != "\"utf-8\"" && charset != "us-ascii")
-            return unsupported_media("JSON is UTF-8; this body says " + std::string(charset.substr(0, 50)));
-    }
-    const std::string encoding = lowered(trimmed(head.content_encoding));
-    plan.gzip = encoding == "gzip" || encoding == "x-gzip";
-    if (head.content_encoding_twice || !(encoding.empty() || encoding == "identity" || plan.gzip))
-        return unsupported_media("Content-Encoding may be gzip or identity, once");
-    return std::nullopt;
-}
-
-bool looks_like_json(std::string_view body) {
-    if (body.starts_with("\xEF\xBB\xBF")) body.remove_prefix(3);
-    const std::size_t at = body.find_first_not_of(" \t\r\n");
-    return at != std::string_view::npos && (body[at] == '{' || body[at] == '[');
-}
-
-std::string_view json_hint(std::string_view body) {
-    // "}" and then, behind nothing but spaces, "{": several objects. Where a line end is between, it is NDJSON;
-    // where not, curl -d has eaten it. Only the front is searched: a hint is not worth more.
-    body = body.substr(0, 64 * limits::kib);
-    for (std::size_t close = body.find('}'); close != std::string_view::npos; close = body.find('}', close + 1)) {
-        const std::size_t next = body.find_first_not_of(" \t\r\n", close + 1);
-        if (next == std::string_view::npos) return {};
-        if (body[next] != '{') continue;
-        return body.substr(close, next - close).find('\n') != std::string_view::npos
-                   ? "; this looks like one object a line: send it with Content-Type: application/x-ndjson"
-                   : "; this looks like several objects without line ends (curl -d removes them): use "
-                     "--data-binary and Content-Type: application/x-ndjson";
-    }
-    return {};
-}
-
 IngestDoor::IngestDoor(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox,
                        std::size_t here_bytes_max)
     : options_(options),
@@ -142,23 +79,22 @@ IngestDoor::IngestDoor(const ServerOptions& options, ServerParts parts, std::sha
 IngestStep IngestDoor::begin(IngestOperation& op, Answer& answer) {
     if (!std::exchange(op.counted, true)) bytes_.add(static_cast<double>(op.body.size()));
     if (op.body.size() > here_bytes_max_) return IngestStep::wants_thread;
-    if (op.plan.gzip && !op.body.empty()) {
-        // What a gzip body says about its size is not to be trusted: try, and begin again elsewhere.
+    if (op.plan.coding != Coding::identity && !op.body.empty()) {
+        // What a compressed body says about its size is not to be trusted: try, and begin again elsewhere.
         const std::size_t bytes_max = std::min(here_bytes_max_, limits::body_bytes_max);
-        auto inflated = record::gunzip(op.body, bytes_max);
+        const bool gzip = op.plan.coding == Coding::gzip;
+        auto inflated = gzip ? record::gunzip(op.body, bytes_max) : record::unzstd(op.body, bytes_max);
         if (!inflated) {
             if (inflated.error().code == Errc::too_large && bytes_max < limits::body_bytes_max)
                 return IngestStep::wants_thread;
-            Error error = std::move(inflated).error();
-            error.detail = error.code == Errc::too_large
-                               ? "the body inflates to more than 64 MiB; split it"
-                               : "Content-Encoding is gzip, and the body is not: " + error.detail;
-            answer = answer_of(problem_of(error));
+            answer = not_inflated(std::move(inflated).error(), gzip ? "gzip" : "zstd");
             return IngestStep::answered;
         }
         op.body = std::move(inflated).value();
     }
-    if (op.plan.shape) {
+    if (!op.plan.cloud_front.empty()) {
+        make_event(op);
+    } else if (op.plan.shape) {
         op.shape = *op.plan.shape;
     } else if (looks_like_json(op.body)) {
         op.shape = record::BodyShape::json;
@@ -170,11 +106,32 @@ IngestStep IngestDoor::begin(IngestOperation& op, Answer& answer) {
     return find_stream(op, answer);
 }
 
+// A CloudEvent in the binary mode: from here on its body is the whole event.
+void IngestDoor::make_event(IngestOperation& op) {
+    op.shape = record::BodyShape::cloudevents;
+    const CloudDataKind said = cloud_data_of(op.plan.content_type);
+    const bool json = said.kind ? *said.kind == CloudData::json : looks_like_json(op.body);
+    const CloudData kind = json ? CloudData::json : said.kind.value_or(said.otherwise);
+    // curl's form type in front of JSON is no statement of the sender's.
+    const std::string_view type = json && !said.kind ? std::string_view() : std::string_view(op.plan.content_type);
+    CloudEvent made = make_cloud_event(op.plan.cloud_front, trimmed(type), kind, op.body);
+    op.refused = made.reason;
+    op.refused_message = std::move(made.message);
+    if (op.refused == record::Reject::none) op.body = std::move(made.event);
+}
+
 IngestStep IngestDoor::find_stream(IngestOperation& op, Answer& answer) {
+    const bool names_known = parts_.catalog.home().ready();  // asked before the snapshot: it holds them all then
     const auto snapshot = parts_.catalog.snapshot();
     const auto found = snapshot->streams.find(op.plan.stream);
     if (found != snapshot->streams.end()) return with_stream(op, found->second, answer);
     if (!options_.undeclared_streams) {
+        if (!names_known) {
+            answer = answer_of(problem_of({Errc::recovering,
+                                           "this node is still applying what was committed before it started; nothing "
+                                           "was stored, send it again in a moment"}));
+            return IngestStep::answered;
+        }
         answer = answer_of(
             problem_of({Errc::not_found, "there is no stream " + op.plan.stream +
                                              "; CREATE STREAM it (this server makes none on the first event)"}));
@@ -228,8 +185,11 @@ IngestStep IngestDoor::decode(IngestOperation& op, Answer& answer) {
         return IngestStep::answered;
     }
     auto events = std::make_unique<record::DecodedEvents>();
-    decoder_.decode(stream->schema, op.shape, op.body, shard.append_clock_ms(), shard.fingerprint_key(), check.value(),
-                    *events);
+    if (op.refused != record::Reject::none)
+        record::JsonDecoder::refuse(stream->schema, op.body, op.refused, op.refused_message, *events);
+    else
+        decoder_.decode(stream->schema, op.shape, op.body, shard.append_clock_ms(), shard.fingerprint_key(),
+                        check.value(), *events);
     if (events->too_many) {  // not the events' fault one by one: a refused request, no dead letter
         const std::string why =
             events->rejected.empty() ? "too many events in one request" : events->rejected[0].message;
@@ -240,19 +200,37 @@ IngestStep IngestDoor::decode(IngestOperation& op, Answer& answer) {
         answer = zeros(op.plan.stream, shard);
         return IngestStep::answered;
     }
-    if (op.shape == record::BodyShape::json && events->raw.empty() && events->rejected.size() == 1 &&
-        events->rejected[0].reason == record::Reject::malformed_json) {
+    if (op.shape != record::BodyShape::ndjson && op.refused == record::Reject::none && events->raw.empty() &&
+        events->rejected.size() == 1 && events->rejected[0].reason == record::Reject::malformed_json) {
         std::string& message = events->rejected[0].message;
         const std::string_view hint = json_hint(op.body);
         message.resize(std::min(message.size(), limits::dead_letter_message_bytes_max - hint.size()));
         message += hint;
     }
     replica::IngestRequest& request = op.request.emplace();
+    if (!op.plan.key.empty()) request.key = key_of(op, shard);
     request.stream = stream;
     request.body = std::move(op.body);
     request.events = std::move(events);
     request.content_type = op.plan.content_type;
     return IngestStep::decoded;
+}
+
+// The key is one of its stream and principal: nobody reads another's answers by guessing.
+std::unique_ptr<replica::RequestKey> IngestDoor::key_of(IngestOperation& op, replica::ShardPort& shard) {
+    const record::FingerprintKey hash_key = shard.fingerprint_key();
+    op.body_print = record::fingerprint(hash_key, op.body);
+    std::string scope;
+    WireWriter out(scope);
+    out.u64(op.stream->id.packed());
+    out.bytes(op.plan.principal);
+    out.bytes(op.plan.key);
+    auto key = std::make_unique<replica::RequestKey>();
+    key->id = record::fingerprint(hash_key, scope);
+    key->answer = [stream = op.plan.stream, print = op.body_print](const replica::IngestOutcome& outcome) {
+        return encode_kept_answer(answer_to(stream, outcome), print);
+    };
+    return key;
 }
 
 IngestStep IngestDoor::hand_over(IngestOperation& op, ConnectionId connection, Answer& answer) {
@@ -273,13 +251,8 @@ IngestStep IngestDoor::hand_over(IngestOperation& op, ConnectionId connection, A
 }
 
 Answer IngestDoor::finish(const IngestOperation& op, const replica::IngestOutcome& outcome) {
-    if (outcome.status) {
-        Answer answer;
-        const bool kept_any = outcome.accepted > 0 || outcome.duplicates > 0;
-        answer.status = kept_any || outcome.rejected == 0 ? 200 : 400;
-        append_ingest_answer(answer.body, op.plan.stream, outcome);
-        return answer;
-    }
+    if (outcome.in_progress) return key_in_use();
+    if (outcome.status) return answer_to(op.plan.stream, outcome);
     const Error& error = outcome.status.error();
     if (error.code == Errc::timed_out) return unknown_outcome(error.detail);
     // A definition changes only by DROP and CREATE today, which is rare: the body has gone with the request, so that
@@ -296,6 +269,48 @@ Answer IngestDoor::unanswered(const IngestOperation& op) {
     return answer_of(
         problem_of({Errc::overloaded, "this server could not begin with the events for stream " + op.plan.stream +
                                           " in 30 s; none was stored, send them again later"}));
+}
+
+std::string encode_kept_answer(const Answer& answer, const record::Fingerprint& body_print) {
+    std::string bytes;
+    WireWriter out(bytes);
+    out.u8(kept_answer_version);
+    out.u16(static_cast<std::uint16_t>(answer.status));
+    out.u64(body_print.hi);
+    out.u64(body_print.lo);
+    bytes += answer.body;
+    return bytes;
+}
+
+Answer replayed_answer(const Result<std::string>& kept, const record::Fingerprint& body_print) {
+    Error unreadable{Errc::overloaded, "the answer under this Idempotency-Key cannot be read now: ask again later"};
+    if (!kept) {
+        unreadable.detail += "; " + kept.error().detail;
+        return answer_of(problem_of(unreadable));
+    }
+    WireReader in(kept.value());
+    const auto version = in.u8();
+    const auto status = in.u16();
+    record::Fingerprint print;
+    print.hi = in.u64();
+    print.lo = in.u64();
+    const std::string_view body = in.take(in.left());
+    if (!in.ok() || version != kept_answer_version) {
+        unreadable.detail += "; it was kept by another version";
+        return answer_of(problem_of(unreadable));
+    }
+    if (print != body_print) {
+        Problem p;
+        p.status = 422;
+        p.code = "idempotency_key_reused";
+        p.detail = "this Idempotency-Key belongs to another body; nothing was stored: take a new key for a new request";
+        return answer_of(p);
+    }
+    Answer answer;
+    answer.status = status;
+    answer.headers = "Idempotency-Replayed: true\r\n";
+    answer.body = body;
+    return answer;
 }
 
 void append_ingest_answer(std::string& out, std::string_view stream, const replica::IngestOutcome& outcome) {

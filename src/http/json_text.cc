@@ -1,5 +1,7 @@
 #include "http/detail/json_text.h"
 
+#include "base/limits.h"
+
 #include <array>
 #include <bitset>
 #include <charconv>
@@ -236,6 +238,27 @@ bool is_json(std::string_view text) {
             --depth;
         }
     }
+}
+
+bool is_shallow_json(std::string_view text) {
+    std::size_t depth = 0;
+    bool in_string = false;
+    for (std::size_t i = 0; i < text.size(); ++i) {
+        const char c = text[i];
+        if (in_string) {
+            if (c == '\\')
+                ++i;
+            else if (c == '"')
+                in_string = false;
+        } else if (c == '"') {
+            in_string = true;
+        } else if (c == '{' || c == '[') {
+            if (++depth > limits::json_depth_max) return false;
+        } else if ((c == '}' || c == ']') && depth > 0) {
+            --depth;
+        }
+    }
+    return true;
 }
 
 }  // namespace weir::http

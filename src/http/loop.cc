@@ -2,6 +2,7 @@
 #include "http/detail/loop.h"
 
 #include "base/limits.h"
+#include "http/detail/ws_handshake.h"
 
 #include <algorithm>
 #include <array>
@@ -17,6 +18,7 @@ constexpr std::int64_t head_us_max = 10'000'000;             // a request's head
 constexpr std::int64_t body_window_us = 10'000'000;          // in each of these ...
 constexpr std::size_t body_window_bytes = 10 * limits::kib;  // ... a body must move this much
 constexpr std::int64_t write_stall_us_max = 30'000'000;      // an answer that nobody reads
+constexpr std::int64_t live_stall_us_max = 120'000'000;      // a tail: a pager may stand still for a while
 constexpr std::int64_t ingest_us_max = 30'000'000;           // for a shard to answer
 constexpr std::uint64_t stopped_queries_ms = 1000;           // for answers to say that their queries were stopped
 constexpr std::int64_t idle_us_max = 75'000'000;             // between requests
@@ -35,6 +37,7 @@ struct Write {
     Connection* connection = nullptr;  // libuv calls back before it calls the close back
     std::string bytes;
     std::size_t rest = 0;  // bytes that libuv has to send
+    bool counts = true;
 };
 
 // "127.0.0.1:8080", "[::1]:8080", "localhost:0"
@@ -56,10 +59,11 @@ Status parse_address(const std::string& text, sockaddr_storage& out) {
     return bad;
 }
 
-std::string address_text(const uv_tcp_t& tcp) {
+// Of this end of a socket, or with uv_tcp_getpeername of the other one; "" when it is gone.
+std::string address_text(const uv_tcp_t& tcp, int (*end_of)(const uv_tcp_t*, sockaddr*, int*)) {
     sockaddr_storage bound{};
     int size = sizeof bound;
-    if (uv_tcp_getsockname(&tcp, reinterpret_cast<sockaddr*>(&bound), &size) != 0) return {};
+    if (end_of(&tcp, reinterpret_cast<sockaddr*>(&bound), &size) != 0) return {};
     std::array<char, 64> name{};
     if (bound.ss_family == AF_INET6) {
         const auto* in6 = reinterpret_cast<const sockaddr_in6*>(&bound);
@@ -73,17 +77,20 @@ std::string address_text(const uv_tcp_t& tcp) {
 
 }  // namespace
 
-Result<std::unique_ptr<Loop>> Loop::open(const ServerOptions& options, ServerParts parts,
-                                         std::shared_ptr<Mailbox> mailbox) {
-    std::unique_ptr<Loop> loop(new Loop(options, parts, std::move(mailbox)));
+Result<std::unique_ptr<Loop>> Loop::open(const ServerOptions& options, ServerParts parts, Authenticator& auth,
+                                         LiveDoor& live, std::shared_ptr<Mailbox> mailbox) {
+    std::unique_ptr<Loop> loop(new Loop(options, parts, auth, live, std::move(mailbox)));
     TRY(loop->listen());
     return loop;
 }
 
-Loop::Loop(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox)
+Loop::Loop(const ServerOptions& options, ServerParts parts, Authenticator& auth, LiveDoor& live,
+           std::shared_ptr<Mailbox> mailbox)
     : options_(options),
       parts_(parts),
       mailbox_(mailbox),
+      auth_(auth),
+      live_(live),
       browsers_(options.hosts, options.origins),
       ingest_(options, parts, std::move(mailbox), loop_body_bytes_max),
       metrics_(parts.metrics),
@@ -111,7 +118,7 @@ Status Loop::listen() {
             detail += "; another program has that address: stop it, or choose another with --http";
         return Error{Errc::io, detail, -failed};
     }
-    address_ = address_text(listener_);
+    address_ = address_text(listener_, uv_tcp_getsockname);
     return {};
 }
 
@@ -200,7 +207,8 @@ void Loop::on_read(Connection& c, const char* data, ssize_t size) {
     if (size == UV_EOF) {
         pause(c);
         c.half_closed = true;
-        // A request that is whole still gets its answer.
+        // A request that is whole still gets its answer. Of a tail there is no whole one: nobody hears it any more.
+        if (c.is_live) return close(c);
         if (c.state != ConnectionState::busy && c.state != ConnectionState::sending) close(c);
         return;
     }
@@ -211,6 +219,7 @@ void Loop::on_read(Connection& c, const char* data, ssize_t size) {
         if (c.lingered_bytes > linger_bytes_max) close(c);
         return;
     }
+    if (c.state == ConnectionState::upgraded) return on_socket_bytes(c, bytes);
     if (c.state == ConnectionState::busy || c.state == ConnectionState::sending) {
         c.pending.append(bytes);
         if (c.pending.size() >= pending_bytes_max) pause(c);
@@ -225,9 +234,11 @@ void Loop::on_read(Connection& c, const char* data, ssize_t size) {
         const std::size_t used = drive(c, c.pending);
         c.pending.erase(0, used);
     }
+    // Frames that came right behind the handshake.
+    if (c.state == ConnectionState::upgraded) on_socket_bytes(c, std::exchange(c.pending, {}));
 }
 
-void Loop::write(Connection& c, std::string&& bytes) {
+void Loop::write(Connection& c, std::string&& bytes, bool counts) {
     if (c.state == ConnectionState::closed || bytes.empty()) return;
     std::size_t sent = 0;
     if (c.unsent_bytes == 0) {
@@ -235,7 +246,7 @@ void Loop::write(Connection& c, std::string&& bytes) {
         const int n = uv_try_write(reinterpret_cast<uv_stream_t*>(&c.tcp), &all, 1);
         if (n < 0 && n != UV_EAGAIN) return close(c);
         sent = n > 0 ? static_cast<std::size_t>(n) : 0;
-        if (c.flow && sent > 0) c.flow->credits.post(static_cast<std::int64_t>(sent));
+        if (counts && c.flow && sent > 0) c.flow->credits.post(static_cast<std::int64_t>(sent));
         if (sent == bytes.size()) return;
         c.mark_us = parts_.clock.monotonic_us();
     }
@@ -243,11 +254,12 @@ void Loop::write(Connection& c, std::string&& bytes) {
     write->bytes = std::move(bytes);
     write->connection = &c;
     write->rest = write->bytes.size() - sent;
+    write->counts = counts;
     write->request.data = write;
     const uv_buf_t buffer = uv_buf_init(write->bytes.data() + sent, static_cast<unsigned>(write->rest));
     const auto on_done = [](uv_write_t* request, int status) {
         const std::unique_ptr<Write> done(static_cast<Write*>(request->data));
-        done->connection->loop->on_written(*done->connection, done->rest, status == 0);
+        done->connection->loop->on_written(*done->connection, done->rest, done->counts, status == 0);
     };
     c.unsent_bytes += write->rest;
     if (uv_write(&write->request, reinterpret_cast<uv_stream_t*>(&c.tcp), &buffer, 1, on_done) != 0) {
@@ -257,12 +269,12 @@ void Loop::write(Connection& c, std::string&& bytes) {
     }
 }
 
-void Loop::on_written(Connection& c, std::size_t bytes, bool ok) {
+void Loop::on_written(Connection& c, std::size_t bytes, bool counts, bool ok) {
     c.unsent_bytes -= bytes;
     if (c.state == ConnectionState::closed) return;
     if (!ok) return close(c);
     c.mark_us = parts_.clock.monotonic_us();
-    if (c.flow) c.flow->credits.post(static_cast<std::int64_t>(bytes));
+    if (counts && c.flow) c.flow->credits.post(static_cast<std::int64_t>(bytes));
     if (c.unsent_bytes > 0 || c.state != ConnectionState::sending || !c.answered) return;
     finish(c);
     resume(c);
@@ -316,7 +328,7 @@ void Loop::check_deadlines(Connection& c, std::int64_t now_us) {
         if (left != c.mark_bytes) {
             c.mark_bytes = left;
             c.mark_us = now_us;
-        } else if (since > write_stall_us_max) {
+        } else if (since > (c.is_live ? live_stall_us_max : write_stall_us_max)) {
             metrics_.refused(Refusal::write_time);
             close(c);
         }
@@ -355,10 +367,30 @@ void Loop::check_deadlines(Connection& c, std::int64_t now_us) {
             if (c.route->place != Place::ingest || since < ingest_us_max) return;
             // Either status ends the connection, so that the late outcome cannot meet a later request.
             return answer(c, IngestDoor::unanswered(c.ingest));
+        case ConnectionState::upgraded:
+            return tick_socket(c, now_us);
         case ConnectionState::sending:
         case ConnectionState::closed:
             return;
     }
+}
+
+bool Loop::authenticate(Connection& c) {
+    const Permission needs = c.route != nullptr ? c.route->needs : Permission::read;
+    const std::string_view route = c.route != nullptr ? c.route->pattern : "an unknown address";
+    RequestHead head = c.parser->head();
+    std::string offered;  // by a page, which cannot send the field
+    if (c.route != nullptr && c.route->id == RouteId::socket && head.authorizations == 0) {
+        if (const auto key = key_of_protocols(head.ws_protocols)) {
+            offered = "Bearer " + *key;
+            head.authorization = offered;
+            head.authorizations = 1;
+        }
+    }
+    const auto problem = auth_.check(
+        head, needs, route, [&c] { return address_text(c.tcp, uv_tcp_getpeername); }, c.caller);
+    if (problem) refuse(c, *problem, problem->status == 401 ? Refusal::unauthorised : Refusal::forbidden);
+    return !problem;
 }
 
 Connection* Loop::find(ConnectionId id) {
@@ -372,7 +404,7 @@ void Loop::on_mail() {
     mail_.clear();
     mailbox_->drain(mail_);
     for (Mail& mail : mail_)
-        std::visit([this](auto&& m) { on(std::move(m)); }, std::move(mail));
+        std::visit([this]<class M>(M&& m) { on(std::forward<M>(m)); }, std::move(mail));
 }
 
 void Loop::on(WorkerFree&& mail) {
@@ -382,6 +414,7 @@ void Loop::on(WorkerFree&& mail) {
 void Loop::on(StopRequested&& mail) {
     if (draining_) return;
     draining_ = true;
+    live_.stop();
     uv_close(reinterpret_cast<uv_handle_t*>(&listener_), nullptr);
     for (auto& [id, connection] : connections_) {
         connection->keep_alive = false;

@@ -35,8 +35,8 @@ struct Body {
 
 // Beast's body concept over Body. Bytes that were received in place are only counted.
 struct InPlaceBody {
-    using value_type = Body;
-    class reader {
+    using value_type = Body;  // NOLINT(readability-identifier-naming): the name that Beast asks for
+    class reader {            // NOLINT(readability-identifier-naming): likewise
       public:
         template <bool is_request, class Fields>
         reader(bhttp::header<is_request, Fields>&, Body& body) : body_(body) {}
@@ -132,6 +132,7 @@ struct RequestParser::State {
     }
 
     void read_head();
+    void read_extension(std::string_view name, std::string_view value);
     bool check_head(std::size_t hosts, std::size_t lengths, std::size_t encodings, std::string_view encoding);
 };
 
@@ -142,7 +143,7 @@ void RequestParser::State::read_head() {
     head.http10 = message.version() == 10;
     head.keep_alive = beast->keep_alive();
     head.chunked = beast->chunked();
-    std::size_t hosts = 0, lengths = 0, encodings = 0, content_encodings = 0;
+    std::size_t hosts = 0, lengths = 0, encodings = 0, content_encodings = 0, content_types = 0;
     std::string_view encoding, length;
     for (const auto& field : message) {
         ++fields;
@@ -154,6 +155,7 @@ void RequestParser::State::read_head() {
                 break;
             case bhttp::field::content_type:
                 head.content_type = value;
+                head.content_type_twice = ++content_types > 1;
                 break;
             case bhttp::field::content_encoding:
                 head.content_encoding = value;
@@ -170,13 +172,31 @@ void RequestParser::State::read_head() {
             case bhttp::field::expect:
                 head.expect = value;
                 break;
+            case bhttp::field::authorization:
+                head.authorization = value;
+                ++head.authorizations;
+                break;
+            case bhttp::field::upgrade:
+                head.upgrade = value;
+                break;
+            case bhttp::field::connection:
+                head.connection = value;
+                break;
+            case bhttp::field::sec_websocket_key:
+                head.ws_key = value;
+                break;
+            case bhttp::field::sec_websocket_version:
+                head.ws_version = value;
+                break;
+            case bhttp::field::sec_websocket_protocol:
+                head.ws_protocols = value;
+                break;
             case bhttp::field::origin:
                 head.origin = value;
                 break;
             case bhttp::field::unknown: {
                 const auto name = field.name_string();
-                if (beast::iequals(name, "sec-fetch-site")) head.sec_fetch_site = value;
-                if (beast::iequals(name, "sec-fetch-mode")) head.sec_fetch_mode = value;
+                read_extension({name.data(), name.size()}, value);
                 break;
             }
             default:
@@ -203,6 +223,28 @@ void RequestParser::State::read_head() {
         p.status = 414;
         p.code = "target_too_long";
         fail(std::move(p));
+    }
+}
+
+// Fields that Beast has no number for.
+void RequestParser::State::read_extension(std::string_view name, std::string_view value) {
+    const auto is = [name](std::string_view other) {
+        return name.size() == other.size() && beast::iequals(beast::string_view(name.data(), name.size()),
+                                                             beast::string_view(other.data(), other.size()));
+    };
+    if (name.size() > 3 && beast::iequals(beast::string_view(name.data(), 3), "ce-")) {
+        head.cloud_fields.emplace_back(name.substr(3), value);
+    } else if (is("idempotency-key")) {
+        head.idempotency_key_twice = head.idempotency_key.data() != nullptr;
+        head.idempotency_key = value;
+    } else if (is("webhook-request-origin")) {
+        head.webhook_request_origin = value;
+    } else if (is("sec-fetch-site")) {
+        head.sec_fetch_site = value;
+    } else if (is("sec-fetch-mode")) {
+        head.sec_fetch_mode = value;
+    } else if (is("last-event-id")) {
+        head.last_event_id = value;
     }
 }
 

@@ -86,7 +86,11 @@ Problem problem_of(const Error& error) {
 
 Problem sql_problem_of(const Error& error, std::string_view statement) {
     Problem p = problem_of(error);
-    if (error.code == Errc::invalid_argument) p.code = "sql_error";
+    // What a statement may not do is the statement's error; 403 is for callers who may not.
+    if (error.code == Errc::invalid_argument || error.code == Errc::forbidden) {
+        p.status = 400;
+        p.code = "sql_error";
+    }
     if (p.position >= 0) {
         const auto at = std::min(static_cast<std::size_t>(p.position), statement.size());
         const std::string_view before = statement.substr(0, at);
@@ -129,6 +133,10 @@ std::string_view status_phrase(int status) {
             return "Expectation Failed";
         case 421:
             return "Misdirected Request";
+        case 422:
+            return "Unprocessable Content";
+        case 429:
+            return "Too Many Requests";
         case 431:
             return "Request Header Fields Too Large";
         case 500:
@@ -169,6 +177,8 @@ Answer answer_of(const Problem& problem) {
     }
     out += "}\n";
     if (problem.retry_after_s >= 0) a.headers += "Retry-After: " + std::to_string(problem.retry_after_s) + "\r\n";
+    if (!problem.authenticate.empty()) a.headers += "WWW-Authenticate: " + problem.authenticate + "\r\n";
+    a.headers += problem.headers;
     if (!problem.allow.empty()) a.headers += "Allow: " + problem.allow + "\r\n";
     return a;
 }

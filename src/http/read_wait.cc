@@ -35,6 +35,11 @@ std::string index_text(ShardId shard, LogIndex index) {
     return std::to_string(shard.value) + ':' + std::to_string(index.value);
 }
 
+Status check_ready(const RouteContext& context) {
+    if (context.parts.catalog.home().ready()) return {};
+    return Error{Errc::recovering, "this node is still applying what was committed before it started"};
+}
+
 bool wait_visible(const RouteContext& context, replica::ShardPort& shard, LogIndex index, std::int64_t timeout_ms) {
     // In slices, so that a stopping server waits for none of them to its end.
     constexpr std::int64_t slice_ms = 100;

@@ -8,11 +8,34 @@
 #include <cstring>
 
 namespace weir::http {
+namespace {
+
+constexpr std::chrono::milliseconds deadline_look{100};  // while a client takes nothing
+
+}  // namespace
 
 std::optional<std::string_view> parameter(const Parameters& all, std::string_view name) {
     for (const auto& [key, value] : all)
         if (key == name) return value;
     return std::nullopt;
+}
+
+Result<Parameters> parse_query(std::string_view text) {
+    Parameters out;
+    while (!text.empty()) {
+        const std::string_view pair = text.substr(0, text.find('&'));
+        text.remove_prefix(std::min(pair.size() + 1, text.size()));
+        if (pair.empty()) continue;
+        std::string spaced(pair);
+        std::ranges::replace(spaced, '+', ' ');
+        const std::size_t equals = std::min(spaced.find('='), spaced.size());
+        std::string name, value;
+        if (!percent_decode(std::string_view(spaced).substr(0, equals), name) ||
+            !percent_decode(std::string_view(spaced).substr(std::min(equals + 1, spaced.size())), value))
+            return Error{Errc::invalid_argument, "a '%' in the query needs two hex digits behind it"};
+        out.emplace_back(std::move(name), std::move(value));
+    }
+    return out;
 }
 
 bool Reply::post(std::string&& bytes, Part part) {
@@ -37,7 +60,8 @@ bool Reply::post(std::string&& bytes, Part part) {
             unsent_ -= credit;
         }
         if (unsent_ <= unsent_max) return true;
-        call_.flow->credits.wait_for(std::chrono::seconds(60));
+        if (clock_.monotonic_us() >= deadline_us_) return false;
+        call_.flow->credits.wait_for(deadline_look);
     }
 }
 
@@ -179,12 +203,17 @@ struct Router::Impl {
                 return handle_views(context);
             case RouteId::cluster:
                 return handle_cluster(context);
+            case RouteId::history:
+                return handle_history(context, parameters);
             case RouteId::metrics:
                 return {.status = 200,
                         .content_type = "text/plain; version=0.0.4",
                         .headers = {},
                         .body = context.parts.metrics.text()};
             case RouteId::ingest:
+            case RouteId::tail:
+            case RouteId::view_tail:
+            case RouteId::socket:
             case RouteId::livez:
             case RouteId::readyz:
             case RouteId::home:
@@ -195,9 +224,10 @@ struct Router::Impl {
         return {};
     }
 
-    void on_route(RouteId id, const httplib::Request& request, httplib::Response& response) {
-        const Parameters parameters(request.params.begin(), request.params.end());
-        const Answer a = answer(id, parameters);
+    void on_route(RouteId id, httplib::Response& response) {
+        // Not cpp-httplib's: of `where=a>=1` it makes 1.
+        const Result<Parameters> parameters = parse_query(call->query);
+        const Answer a = parameters ? answer(id, parameters.value()) : answer_of(problem_of(parameters.error()));
         status = a.status;
         response.status = a.status;
         if (reply->began()) return;
@@ -227,7 +257,7 @@ Router::Router(const RouteContext& context) : impl_(std::make_unique<Impl>(conte
     for (const Route& route : routes) {
         if (route.place != Place::pool) continue;
         const RouteId id = route.id;
-        auto handler = [impl, id](const httplib::Request& q, httplib::Response& s) { impl->on_route(id, q, s); };
+        auto handler = [impl, id](const httplib::Request&, httplib::Response& s) { impl->on_route(id, s); };
         if (route.method == "GET")
             impl->dispatcher.Get(regex_of(route.pattern), handler);
         else

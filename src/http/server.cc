@@ -2,6 +2,7 @@
 
 #include "base/check.h"
 #include "http/detail/call.h"
+#include "http/detail/live_door.h"
 #include "http/detail/loop.h"
 #include "http/detail/mailbox.h"
 #include "http/detail/workers.h"
@@ -22,7 +23,8 @@ class HttpServer : public Server {
 
     Status listen() {
         mailbox_ = TRY(Mailbox::make());
-        loop_ = TRY(Loop::open(options_, parts_, mailbox_));
+        live_ = std::make_unique<LiveDoor>(options_, parts_, mailbox_);
+        loop_ = TRY(Loop::open(options_, parts_, auth_, *live_, mailbox_));
         context_.address = loop_->address();
         return {};
     }
@@ -30,6 +32,7 @@ class HttpServer : public Server {
     void start() override {
         CHECK(!thread_.joinable() && !stopped_);
         workers_ = std::make_unique<Workers>(context_, mailbox_, options_.pool_threads, options_.pool_waiting_max);
+        live_->start();
         thread_ = os::start_thread("weir-http", [this] { loop_->run(*workers_); });
     }
 
@@ -42,8 +45,10 @@ class HttpServer : public Server {
         stopping_.store(true);  // what the workers still do has no reader any more
         // Before the workers are joined: a query whose client has gone would hold them up to its own deadline.
         if (workers_) parts_.queries.stop();
+        if (workers_ && parts_.tail_queries != nullptr) parts_.tail_queries->stop();
         workers_.reset();
         loop_.reset();
+        live_.reset();  // behind the loop, whose connections speak to it
     }
 
     std::string address() const override { return context_.address; }
@@ -52,8 +57,10 @@ class HttpServer : public Server {
     ServerOptions options_;
     ServerParts parts_;
     std::atomic<bool> stopping_{false};
-    RouteContext context_{options_, parts_, stopping_, {}};
+    Authenticator auth_{options_.keys, parts_.metrics, parts_.clock};
+    RouteContext context_{options_, parts_, stopping_, auth_, {}};
     std::shared_ptr<Mailbox> mailbox_;
+    std::unique_ptr<LiveDoor> live_;
     std::unique_ptr<Loop> loop_;
     std::unique_ptr<Workers> workers_;
     std::jthread thread_;

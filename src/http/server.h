@@ -7,6 +7,8 @@
 #include "base/clock.h"
 #include "base/result.h"
 #include "cluster/catalog.h"
+#include "http/auth.h"
+#include "obs/history.h"
 #include "obs/metrics.h"
 #include "os/disk.h"
 #include "query/pool.h"
@@ -22,12 +24,14 @@ struct ServerOptions {
     std::string listen = "127.0.0.1:8080";  // host:port, port 0: any
     std::vector<std::string> hosts;         // further names that Host may carry
     std::vector<std::string> origins;       // further origins that browsers may come from
+    std::vector<ApiKey> keys;               // none: everybody may do everything
     bool undeclared_streams = true;
     std::string node_id = "n1";
     std::string version;
     std::size_t body_bytes_in_flight_max = 160u << 20;  // of all requests being received or waiting; above: 503
     std::uint32_t pool_threads = 4;
     std::uint32_t pool_waiting_max = 256;
+    std::uint32_t tails_max = 2'048;  // tails and subscriptions; above: 503
 };
 
 struct ServerParts {
@@ -36,6 +40,9 @@ struct ServerParts {
     obs::Metrics& metrics;
     os::Disk& disk;
     Clock& clock;
+    // For the expressions of filtered tails, which would take the workers of `queries` for days; null: `queries`.
+    query::Pool* tail_queries = nullptr;
+    obs::History* history = nullptr;  // null: there is none
 };
 
 class Server {

@@ -1,5 +1,7 @@
 #include "http/detail/sql_request.h"
 
+#include "http/detail/json_text.h"
+
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
@@ -16,28 +18,6 @@ constexpr std::size_t parameters_max = 1000;
 
 Error bad(std::string detail) {
     return {Errc::invalid_argument, std::move(detail)};
-}
-
-// nlohmann's recursion is on nesting: this counts it before it is parsed.
-bool is_shallow(std::string_view text) {
-    std::size_t depth = 0;
-    bool in_string = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (in_string) {
-            if (c == '\\')
-                ++i;
-            else if (c == '"')
-                in_string = false;
-        } else if (c == '"') {
-            in_string = true;
-        } else if (c == '{' || c == '[') {
-            if (++depth > limits::json_depth_max) return false;
-        } else if ((c == '}' || c == ']') && depth > 0) {
-            --depth;
-        }
-    }
-    return true;
 }
 
 Result<query::OwnedValue> parameter_of(const Json& value) {
@@ -89,7 +69,7 @@ Result<std::int64_t> positive(std::string_view text, const std::string& name, st
 }
 
 Status read_json(std::string_view body, SqlRequest& out) {
-    if (!is_shallow(body)) return bad("the JSON is nested deeper than 64");
+    if (!is_shallow_json(body)) return bad("the JSON is nested deeper than 64");
     const Json json = Json::parse(body, nullptr, false);
     if (json.is_discarded())
         return bad("the body is not valid JSON; to send a plain statement use Content-Type: text/plain");

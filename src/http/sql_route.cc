@@ -6,6 +6,7 @@
 #include "sql/statement.h"
 
 #include <algorithm>
+#include <optional>
 #include <variant>
 
 namespace weir::http {
@@ -98,6 +99,7 @@ Answer run_read(const RouteContext& context, const Call& call, const SqlRequest&
     query.timeout_ms = left_ms;
     query.rows_max = request.rows_max;
     query.now_ms = context.parts.clock.wall_ms();
+    reply.wait_until(context.parts.clock.monotonic_us() + left_ms * 1000);
     AnswerSink sink(context, request.format, reply);
     const auto summary = context.parts.queries.run(query, sink);
     if (!summary) {
@@ -140,6 +142,19 @@ Answer changed_answer(const RouteContext& context, const Call& call, const SqlRe
     return answer;
 }
 
+// What a statement and its limits want of the caller's role beyond reading.
+std::optional<Problem> check_role(const RouteContext& context, const Caller& caller, const SqlRequest& request,
+                                  const sql::Statement& statement) {
+    const bool reads = std::holds_alternative<sql::Select>(statement) || std::holds_alternative<sql::Show>(statement);
+    if (!reads) return context.auth.demand(caller, Role::admin, "a statement that makes, changes or drops something");
+    if (request.rows_max > limits::sql_rows_default)
+        return context.auth.demand(caller, Role::admin, "max_rows above " + std::to_string(limits::sql_rows_default));
+    if (request.timeout_ms > limits::sql_timeout_ms_default)
+        return context.auth.demand(caller, Role::admin,
+                                   "timeout_ms above " + std::to_string(limits::sql_timeout_ms_default));
+    return std::nullopt;
+}
+
 }  // namespace
 
 Answer handle_sql(const RouteContext& context, const Call& call, const Parameters& parameters, Reply& reply) {
@@ -162,6 +177,7 @@ Answer handle_sql(const RouteContext& context, const Call& call, const Parameter
         return refused(parsed.error(), request.statement);
     }
     sql::Statement& statement = parsed.value();
+    if (const auto problem = check_role(context, call.caller, request, statement)) return answer_of(*problem);
     cluster::Catalog& catalog = context.parts.catalog;
     if (const auto* s = std::get_if<sql::CreateStream>(&statement))
         return changed_answer(context, call, request, catalog.create(*s));
@@ -169,6 +185,8 @@ Answer handle_sql(const RouteContext& context, const Call& call, const Parameter
         return changed_answer(context, call, request, catalog.create(*s));
     if (const auto* s = std::get_if<sql::DropObject>(&statement))
         return changed_answer(context, call, request, catalog.drop(*s));
+    if (const auto* s = std::get_if<sql::FlushView>(&statement))
+        return changed_answer(context, call, request, catalog.flush(*s));
     if (const auto* s = std::get_if<sql::Show>(&statement))
         return run_read(context, call, request, sql::show_sql(*s), reply);
     // The user's own text, so that positions in errors are positions in it.

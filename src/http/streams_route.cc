@@ -1,11 +1,10 @@
-// GET below /v1 that are not SQL: streams, one stream, its events, views, the cluster.
+// GET below /v1 that are not SQL: streams, one stream, views, the cluster.
 #include "apply/tables.h"
 #include "base/limits.h"
 #include "http/detail/call.h"
 #include "http/detail/json_text.h"
 #include "http/detail/read_wait.h"
 #include "http/detail/result_writer.h"
-#include "query/events.h"
 #include "record/time.h"
 #include "store/database.h"
 #include "store/reader.h"
@@ -19,15 +18,9 @@ namespace {
 
 constexpr std::int64_t page_default = 100;
 constexpr std::int64_t page_max = 1000;
-constexpr std::int64_t events_max = 10'000;
 
 Answer refused(const Error& error) {
     return answer_of(problem_of(error));
-}
-
-Status check_ready(const RouteContext& context) {
-    if (context.parts.catalog.home().ready()) return {};
-    return Error{Errc::recovering, "this node is still applying what was committed before it started"};
 }
 
 // Rows as objects in one array, with the last row's leading values kept for the page's `next`.
@@ -267,9 +260,10 @@ Answer handle_views(const RouteContext& context) {
 }
 
 Answer handle_stream(const RouteContext& context, const Call& call) {
+    // Before the name: a node that is still reading its log does not know its streams.
+    if (const Status ready = check_ready(context); !ready) return refused(ready.error());
     const auto stream = find_stream(context, call.parameter);
     if (!stream) return refused({Errc::not_found, "there is no stream " + call.parameter});
-    if (const Status ready = check_ready(context); !ready) return refused(ready.error());
     replica::ShardPort& shard = context.parts.catalog.shard_of(*stream);
     [[maybe_unused]] const bool seen = wait_visible(context, shard, call.committed, own_writes_wait_ms);
     const auto read = read_stream_state(context, *stream);
@@ -307,66 +301,6 @@ Answer handle_stream(const RouteContext& context, const Call& call) {
     append_member(out, "refused", refused_count);
     out += '}';
     append_member(out, "applied_index", index_text(shard.id(), state.applied));
-    out += "}\n";
-    return answer;
-}
-
-Answer handle_events(const RouteContext& context, const Call& call, const Parameters& parameters) {
-    using From = query::EventQuery::From;
-    if (parameter(parameters, "where"))
-        return refused({Errc::unsupported, "where= is not offered yet; use POST /v1/sql"});
-    if (auto problem = check_known(parameters, {"from", "limit", "last"})) return answer_of(*problem);
-    const auto stream = find_stream(context, call.parameter);
-    if (!stream) return refused({Errc::not_found, "there is no stream " + call.parameter});
-    if (const Status ready = check_ready(context); !ready) return refused(ready.error());
-    replica::ShardPort& shard = context.parts.catalog.shard_of(*stream);
-    query::EventQuery query;
-    query.shard_dir = shard.data_dir();
-    query.stream = stream->id;
-    if (const auto from = parameter(parameters, "from"); from && !from->empty() && *from != "beginning") {
-        if (*from == "end") {
-            query.from = From::end;
-        } else if (auto cursor = query::Cursor::parse(*from)) {
-            if (cursor.value().shard != shard.id()) return answer_of(bad_parameter("that cursor is of another shard"));
-            query.from = From::cursor;
-            query.cursor = cursor.value();
-        } else if (const auto time = record::parse_time_literal(*from)) {
-            query.from = From::append_time;
-            query.append_time_ms = *time;
-        } else {
-            return answer_of(
-                bad_parameter("from is a cursor (shard:index:ordinal), beginning, end, or an RFC 3339 time"));
-        }
-    }
-    for (const std::string_view name : {"limit", "last"}) {
-        const auto text = parameter(parameters, name);
-        if (!text) continue;
-        const auto value = parse_unsigned(*text, events_max);
-        if (!value || *value == 0) return answer_of(bad_parameter(std::string(name) + " is a number from 1 to 10000"));
-        if (name == "last") query.last = *value;
-        query.limit = static_cast<std::uint32_t>(*value);
-    }
-    [[maybe_unused]] const bool seen = wait_visible(context, shard, call.committed, own_writes_wait_ms);
-    const auto page = query::read_events(context.parts.disk, query);
-    if (!page) return refused(page.error());
-    Answer answer;
-    std::string& out = answer.body;
-    out += "{\"events\":[";
-    for (std::size_t i = 0; i < page.value().events.size(); ++i) {
-        const query::Event& e = page.value().events[i];
-        out += i == 0 ? "{\"cursor\":\"" : ",{\"cursor\":\"";
-        out += e.cursor.text();
-        out += '"';
-        append_member(out, "partition", static_cast<std::int64_t>(e.partition));
-        append_member(out, "offset", e.offset);
-        append_member(out, "append_time", record::format_rfc3339(e.append_time_ms));
-        out += ",\"value\":";
-        out +=
-            e.value.empty() ? std::string_view("null") : std::string_view(e.value);  // valid JSON since it was accepted
-        out += '}';
-    }
-    out += "],\"next\":";
-    append_json_string(out, page.value().next.text());
     out += "}\n";
     return answer;
 }

@@ -1,12 +1,24 @@
 #include "http/detail/workers.h"
 
 #include "os/thread.h"
+#include "query/answers.h"
 
 #include <algorithm>
 #include <chrono>
 #include <utility>
 
 namespace weir::http {
+namespace {
+
+constexpr std::chrono::milliseconds visible_max{10'000};
+
+Result<std::string> read_kept(const ReadAnswer& read, os::Disk& disk) {
+    if (!read.shard->wait_visible(read.index, visible_max))
+        return Error{Errc::overloaded, "what was acknowledged is not applied yet"};
+    return query::read_answer(disk, read.shard->data_dir(), read.shard->id(), read.offset);
+}
+
+}  // namespace
 
 Workers::Workers(const RouteContext& context, std::shared_ptr<Mailbox> mailbox, std::size_t threads,
                  std::size_t waiting_max)
@@ -65,8 +77,10 @@ void Workers::run(std::size_t index) {
         if (jobs.empty() && inbox.closed()) return;
         for (Job& job : jobs) {
             if (auto* ensure = std::get_if<EnsureStream>(&job)) {
-                auto stream = context_.parts.catalog.ensure_stream(ensure->name);
+                auto stream = context_.parts.catalog.ensure_stream(ensure->name, ensure->kind);
                 mailbox_->post(StreamEnsured{ensure->connection, std::move(stream)});
+            } else if (auto* read = std::get_if<ReadAnswer>(&job)) {
+                mailbox_->post(AnswerRead{read->connection, read_kept(*read, context_.parts.disk)});
             } else {
                 const Call& call = *std::get<std::unique_ptr<Call>>(job);
                 Reply reply(*mailbox_, call, context_.parts.clock);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "base/ids.h"
+#include "http/detail/authenticator.h"
 #include "http/detail/mailbox.h"
 #include "http/detail/problem.h"
 #include "http/detail/routes.h"
@@ -29,6 +30,7 @@ struct Call {
     std::string headers;  // further lines for the answer (CORS)
     bool keep_alive = true;
     bool http10 = false;
+    Caller caller;
     std::int64_t arrived_us = 0;
     LogIndex committed;  // of the home shard at arrival: a read waits a little for its caller's own writes
     std::shared_ptr<Flow> flow;
@@ -37,12 +39,15 @@ struct Call {
 // Decoded query parameters in the order of the URL.
 using Parameters = std::vector<std::pair<std::string, std::string>>;
 std::optional<std::string_view> parameter(const Parameters& all, std::string_view name);
+// "a=1&b=%20x": '+' is a space, the first '=' of a pair divides it. Errors: invalid_argument.
+Result<Parameters> parse_query(std::string_view text);
 
 // What handlers may use. Outlives the pool.
 struct RouteContext {
     const ServerOptions& options;
     ServerParts parts;
     const std::atomic<bool>& stopping;
+    Authenticator& auth;  // demand() only
     std::string address;
 };
 
@@ -54,9 +59,14 @@ class Reply {
 
     Reply(Mailbox& mailbox, const Call& call, Clock& clock) : mailbox_(mailbox), call_(call), clock_(clock) {}
 
+    // From then on nothing waits for the client any more: a query's worker is not held longer than the query may run,
+    // however slowly its rows are read. Monotonic.
+    void wait_until(std::int64_t deadline_us) { deadline_us_ = deadline_us; }
+
     // A whole answer, head and all, as it goes out.
     void send(int status, std::string bytes);
-    // A streamed one: begin, any number of pieces, end (or cut). The bools are false once the client is gone.
+    // A streamed one: begin, any number of pieces, end (or cut). The bools are false once the client is gone, or is not
+    // waited for any longer.
     bool begin(int status, std::string_view content_type);
     bool piece(std::string& bytes);  // sends and clears
     void end();
@@ -71,6 +81,7 @@ class Reply {
     const Call& call_;
     Clock& clock_;
     std::int64_t unsent_ = 0;
+    std::int64_t deadline_us_ = INT64_MAX;
     int status_ = 200;
     bool began_ = false, gone_ = false;
 };
@@ -82,6 +93,7 @@ Answer handle_stream(const RouteContext& context, const Call& call);
 Answer handle_events(const RouteContext& context, const Call& call, const Parameters& parameters);
 Answer handle_views(const RouteContext& context);
 Answer handle_cluster(const RouteContext& context);
+Answer handle_history(const RouteContext& context, const Parameters& parameters);
 
 // The router of the control plane; one a worker thread. cpp-httplib finds the handler and writes the answer, on
 // streams in memory: it never sees a socket.

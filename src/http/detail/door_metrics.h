@@ -28,8 +28,10 @@ enum class Refusal : std::uint8_t {
     route,
     host,
     cross_origin,
+    unauthorised,
+    forbidden,
 };
-inline constexpr std::size_t refusals = 14;
+inline constexpr std::size_t refusals = 16;
 
 class DoorMetrics {
   public:

@@ -5,8 +5,8 @@
 #pragma once
 
 #include "cluster/catalog.h"
+#include "http/detail/ingest_plan.h"
 #include "http/detail/mailbox.h"
-#include "http/detail/parser.h"
 #include "http/detail/problem.h"
 #include "http/server.h"
 #include "record/json.h"
@@ -20,31 +20,18 @@
 
 namespace weir::http {
 
-// What a request's head says about its body.
-struct IngestPlan {
-    std::string stream;
-    std::string content_type;                // as sent; kept with dead letters
-    std::optional<record::BodyShape> shape;  // nullopt: the first byte decides
-    bool gzip = false;
-};
-
-// Errors (415, 400) that the head alone shows; nullopt: the plan is good. Aliases of NDJSON and what counts as "no
-// type": see the table in ingest.cc.
-std::optional<Problem> plan_ingest(const RequestHead& head, std::string stream, IngestPlan& plan);
-
-// Where a body of no stated type begins: '{' or '[' behind spaces and a BOM.
-bool looks_like_json(std::string_view body);
-// Why a body that was read as one JSON text is refused although it may be good NDJSON; empty: no such sign.
-std::string_view json_hint(std::string_view body);
-
 // One request in flight; its connection holds it.
 struct IngestOperation {
     IngestPlan plan;
     std::string body;  // until it moves to the shard
     record::BodyShape shape = record::BodyShape::json;
+    // The body is refused as it is, whatever the stream: the data of a CloudEvent that cannot be such.
+    record::Reject refused = record::Reject::none;
+    std::string refused_message = {};
     std::size_t held_bytes = 0;                     // what counts as in flight until the answer
     record::StreamPtr stream;                       // once found or made
     std::optional<replica::IngestRequest> request;  // decoded, for hand_over()
+    record::Fingerprint body_print;                 // of the body, where the request has a key
     bool counted = false;                           // in the metric of bytes
     bool with_shard = false;  // taken by the shard: from here on only its outcome says what was stored
 };
@@ -77,6 +64,8 @@ class IngestDoor {
         record::StreamPtr stream;  // keeps the schema that `check` refers to
         std::unique_ptr<record::ColumnCheck> check;
     };
+    static void make_event(IngestOperation& op);
+    static std::unique_ptr<replica::RequestKey> key_of(IngestOperation& op, replica::ShardPort& shard);
     IngestStep find_stream(IngestOperation& op, Answer& answer);
     Result<record::ColumnCheck*> checks_of(const record::StreamPtr& stream);
 
@@ -88,6 +77,13 @@ class IngestDoor {
     std::unordered_map<std::uint64_t, Checks> checks_;  // by packed id
     obs::Counter bytes_;
 };
+
+// What is kept of an answer under its Idempotency-Key, and how a retry reads it:
+//   version u8 = 1 | status u16 | fingerprint of the body that it answers, hi u64 | lo u64 | the answer's body
+std::string encode_kept_answer(const Answer& answer, const record::Fingerprint& body_print);
+// The answer once more, with Idempotency-Replayed; 422 where `body_print` is of another body; 503 where `kept` is an
+// error, as the first answer stands and can be read later.
+Answer replayed_answer(const Result<std::string>& kept, const record::Fingerprint& body_print);
 
 // The answer's body, as the contract has it.
 void append_ingest_answer(std::string& out, std::string_view stream, const replica::IngestOutcome& outcome);

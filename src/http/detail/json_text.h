@@ -18,5 +18,7 @@ void append_base64(std::string& out, std::string_view bytes);
 // Whether `text` is exactly one JSON value (RFC 8259), nested at most 512 deep. Strings are checked for escapes and
 // control bytes, not for UTF-8. Iterative.
 bool is_json(std::string_view text);
+// Whether `text` nests no deeper than limits::json_depth_max, for parsers that recurse on nesting (nlohmann's).
+bool is_shallow_json(std::string_view text);
 
 }  // namespace weir::http

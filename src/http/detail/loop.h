@@ -4,6 +4,7 @@
 // bounded, and reading stops at the bound. States:
 //
 //   idle -> head -> body | discarding -> busy -> sending -> idle        (sending: the answer waits for the socket)
+//                         body -> upgraded                              (a WebSocket: frames both ways, until its end)
 //     any -> lingering -> closed       the last answer is out; what the client still sends is thrown away for a
 //                                      moment, so that a reset does not take the answer with it
 //
@@ -12,14 +13,17 @@
 
 #include "base/limits.h"
 #include "base/owned.h"
+#include "http/detail/authenticator.h"
 #include "http/detail/browser.h"
 #include "http/detail/call.h"
 #include "http/detail/decode_thread.h"
 #include "http/detail/door_metrics.h"
 #include "http/detail/ingest.h"
+#include "http/detail/live_door.h"
 #include "http/detail/mailbox.h"
 #include "http/detail/parser.h"
 #include "http/detail/routes.h"
+#include "http/detail/socket.h"
 #include "http/detail/workers.h"
 #include "http/server.h"
 
@@ -40,7 +44,7 @@ class Loop;
 // Kept behind the present request; then reading stops.
 inline constexpr std::size_t pending_bytes_max = 64 * limits::kib;
 
-enum class ConnectionState : std::uint8_t { idle, head, body, discarding, busy, sending, lingering, closed };
+enum class ConnectionState : std::uint8_t { idle, head, body, discarding, busy, sending, upgraded, lingering, closed };
 
 struct Connection {
     uv_tcp_t tcp{};
@@ -57,6 +61,7 @@ struct Connection {
 
     // The present request.
     const Route* route = nullptr;
+    Caller caller;
     std::string cors;  // answer lines for a configured origin
     bool keep_alive = true;
     bool http10 = false;
@@ -68,6 +73,9 @@ struct Connection {
     std::unique_ptr<Call> call;     // until it is handed to the pool
     std::shared_ptr<Flow> flow;     // while a worker answers
     std::size_t charged_bytes = 0;  // of the door's budget for bodies
+    bool is_live = false;           // a tail or a WebSocket: the live thread answers, for as long as the client stays
+    std::string live_parameter;     // of the path, until then
+    std::unique_ptr<Socket> socket;
 
     // Deadlines: since when, and how much had been done then.
     std::int64_t mark_us = 0;
@@ -79,15 +87,16 @@ struct Connection {
 class Loop {
   public:
     // Errors: invalid_argument (the address), io (cannot listen; says what to do).
-    static Result<std::unique_ptr<Loop>> open(const ServerOptions& options, ServerParts parts,
-                                              std::shared_ptr<Mailbox> mailbox);
+    static Result<std::unique_ptr<Loop>> open(const ServerOptions& options, ServerParts parts, Authenticator& auth,
+                                              LiveDoor& live, std::shared_ptr<Mailbox> mailbox);
     ~Loop();
     const std::string& address() const { return address_; }
     // Serves until a StopRequested has come and its drain is over. `workers` outlives the call.
     void run(Workers& workers);
 
   private:
-    Loop(const ServerOptions& options, ServerParts parts, std::shared_ptr<Mailbox> mailbox);
+    Loop(const ServerOptions& options, ServerParts parts, Authenticator& auth, LiveDoor& live,
+         std::shared_ptr<Mailbox> mailbox);
     Status listen();
 
     // Sockets
@@ -95,8 +104,9 @@ class Loop {
     void on_read(Connection& c, const char* data, ssize_t size);
     void read_on(Connection& c);
     void pause(Connection& c);
-    void write(Connection& c, std::string&& bytes);
-    void on_written(Connection& c, std::size_t bytes, bool ok);
+    // `counts`: the worker or the live thread that sent it hears of it through c.flow.
+    void write(Connection& c, std::string&& bytes, bool counts = true);
+    void on_written(Connection& c, std::size_t bytes, bool counts, bool ok);
     void linger(Connection& c);
     void close(Connection& c);
     void on_closed(ConnectionId id);
@@ -113,17 +123,27 @@ class Loop {
     void fail(Connection& c, const Problem& problem, Refusal reason);  // answer and end the connection
     void answer(Connection& c, const Answer& answer);
     void finish(Connection& c);
+    bool authenticate(Connection& c);  // false: refused
     void probe(Connection& c);
     void start_call(Connection& c);
     void after_step(Connection& c, IngestStep step, Answer& answer);
+
+    // Connections that stay (socket.cc)
+    void start_live(Connection& c);
+    void on_socket_bytes(Connection& c, std::string_view bytes);
+    void close_socket(Connection& c, WsClose code, std::string_view reason);
+    void end_socket(Connection& c);
+    void tick_socket(Connection& c, std::int64_t now_us);
 
     // Mail
     void on_mail();
     void on(IngestDone&& mail);
     void on(StreamEnsured&& mail);
+    void on(AnswerRead&& mail);
     void on(DecodeDone&& mail);
     void on(ReplyPart&& mail);
     void on(WorkerFree&& mail);
+    void on(SocketRoom&& mail);
     void on(StopRequested&& mail);
     void on_drained();
     void end_run();
@@ -134,6 +154,8 @@ class Loop {
     ServerParts parts_;
     std::shared_ptr<Mailbox> mailbox_;
     Workers* workers_ = nullptr;
+    Authenticator& auth_;
+    LiveDoor& live_;
     BrowserRules browsers_;
     IngestDoor ingest_;
     std::unique_ptr<DecodeThread> decode_;  // while run() runs

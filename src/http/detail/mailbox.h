@@ -30,6 +30,10 @@ struct StreamEnsured {  // from a worker: an undeclared stream was made, or was 
     ConnectionId connection;
     Result<record::StreamPtr> stream;
 };
+struct AnswerRead {  // from a worker: what was kept under an Idempotency-Key
+    ConnectionId connection;
+    Result<std::string> kept;
+};
 struct ReplyPart {  // from a worker: bytes of an answer
     ConnectionId connection;
     std::string bytes;
@@ -45,10 +49,14 @@ struct DecodeDone {  // from the decode thread
 struct WorkerFree {
     std::size_t worker = 0;
 };
+struct SocketRoom {  // from the live thread: it has looked at so much that reading may go on
+    ConnectionId connection;
+};
 struct StopRequested {
     std::int64_t drain_ms = 0;
 };
-using Mail = std::variant<IngestDone, StreamEnsured, DecodeDone, ReplyPart, WorkerFree, StopRequested>;
+using Mail =
+    std::variant<IngestDone, StreamEnsured, AnswerRead, DecodeDone, ReplyPart, WorkerFree, SocketRoom, StopRequested>;
 
 class Mailbox {
   public:
@@ -73,6 +81,9 @@ class Mailbox {
 struct Flow {
     static constexpr std::int64_t gone = -1;
     os::Inbox<std::int64_t> credits{SIZE_MAX};
+    // Of a WebSocket: bytes of messages that the live thread has not looked at. Above incoming_max reading stops.
+    static constexpr std::size_t incoming_max = 64 * 1024;
+    std::atomic<std::size_t> incoming{0};
 };
 
 }  // namespace weir::http

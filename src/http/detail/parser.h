@@ -16,6 +16,8 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <vector>
 
 namespace weir::http {
 
@@ -27,14 +29,22 @@ struct RequestHead {
     std::string_view content_type;
     std::string_view content_encoding;
     std::string_view expect;
+    std::string_view idempotency_key;
+    std::string_view webhook_request_origin;
+    std::vector<std::pair<std::string_view, std::string_view>> cloud_fields;  // ce-NAME: NAME and the value
+    std::string_view authorization;                                           // the last, where there are several
     std::string_view origin;
+    std::string_view upgrade, connection;               // as sent
+    std::string_view ws_key, ws_version, ws_protocols;  // Sec-WebSocket-...
+    std::string_view last_event_id;                     // of an EventSource that comes back
     std::string_view sec_fetch_site;
     std::string_view sec_fetch_mode;
     std::optional<std::uint64_t> content_length;
     bool chunked = false;
     bool http10 = false;
     bool keep_alive = true;
-    bool content_encoding_twice = false;
+    bool content_encoding_twice = false, content_type_twice = false, idempotency_key_twice = false;
+    std::size_t authorizations = 0;
 };
 
 enum class ParseStep : std::uint8_t {

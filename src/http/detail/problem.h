@@ -17,6 +17,8 @@ struct Problem {
     int retry_after_s = -1;               // >= 0: Retry-After
     bool retryable = false;               // the same request may succeed later
     std::string allow = {};               // of a 405
+    std::string authenticate = {};        // WWW-Authenticate, of a 401 or 403
+    std::string headers = {};             // further lines, each ended by CRLF
     std::int64_t position = -1;           // byte in the statement, -1: none
     std::int64_t line = -1, column = -1;  // of that byte, both from 1
 };

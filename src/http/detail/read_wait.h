@@ -24,6 +24,9 @@ struct ShardIndex {
 Result<std::vector<ShardIndex>> parse_min_index(std::string_view text);
 std::string index_text(ShardId shard, LogIndex index);  // "0:17"
 
+// Errors: recovering, until everything that was committed before the start is applied.
+Status check_ready(const RouteContext& context);
+
 // True once `shard` shows `index`; false: `timeout_ms` has passed or the server is stopping.
 bool wait_visible(const RouteContext& context, replica::ShardPort& shard, LogIndex index, std::int64_t timeout_ms);
 

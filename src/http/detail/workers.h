@@ -4,6 +4,7 @@
 // runs.
 #pragma once
 
+#include "cluster/catalog.h"
 #include "http/detail/call.h"
 #include "http/detail/mailbox.h"
 #include "os/inbox.h"
@@ -22,8 +23,15 @@ namespace weir::http {
 struct EnsureStream {
     ConnectionId connection;
     std::string name;
+    cluster::Undeclared kind = cluster::Undeclared::events;
 };
-using Job = std::variant<EnsureStream, std::unique_ptr<Call>>;
+struct ReadAnswer {
+    ConnectionId connection;
+    replica::ShardPort* shard = nullptr;
+    LogIndex index;  // that brought it
+    std::int64_t offset = 0;
+};
+using Job = std::variant<EnsureStream, ReadAnswer, std::unique_ptr<Call>>;
 
 class Workers {
   public:

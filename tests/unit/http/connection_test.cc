@@ -54,6 +54,10 @@ TEST_CASE("Statuses that need no shard") {
     f(request("GET", "/v1/streams", "", "a body"), 413, "takes no body");
     f(request("POST", "/v1/streams/clicks/events", "Expect: a-miracle\r\n", "{}"), 417, "expectation_failed");
     CHECK(door.catalog.shard.bodies.empty());
+    door.catalog.shard.is_disk_full = true;  // reads go on, events are turned away
+    CHECK_FALSE(f(request("GET", "/readyz"), 503, "\"code\":\"disk_full\"").field("Retry-After").empty());
+    door.catalog.shard.is_disk_full = false;
+    f(request("GET", "/readyz"), 200, "ready");
     door.catalog.shard.is_ready = false;
     CHECK_FALSE(f(request("GET", "/readyz"), 503, "\"code\":\"recovering\"").field("Retry-After").empty());
     f(request("GET", "/livez"), 200, "ok");

@@ -38,6 +38,8 @@ TEST_CASE("Large bodies go their own way, with the same answers") {
     CHECK(door.catalog.shard.bodies.back() == large);
     f(post("clicks", gzipped(large), type, gzip), 200, accepted);
     CHECK(door.catalog.shard.bodies.back() == large);
+    f(post("clicks", zstded(large), type, "Content-Encoding: zstd\r\n"), 200, accepted);
+    CHECK(door.catalog.shard.bodies.back() == large);
     f(post("checked", large, type), 200, accepted);
     f(post("fresh", large, type), 200, accepted);
     f(post("fresh", gzipped(large), type, gzip), 200, accepted);

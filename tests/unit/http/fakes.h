@@ -26,6 +26,7 @@
 #include <utility>
 #include <vector>
 #include <zlib.h>
+#include <zstd.h>
 
 namespace weir::http::test {
 
@@ -84,6 +85,7 @@ class FakeShard : public replica::ShardPort {
     }
     record::FingerprintKey fingerprint_key() const override { return {42}; }
     bool ready() const override { return is_ready.load(); }
+    bool disk_full() const override { return is_disk_full.load(); }
     LogIndex committed() const override { return LogIndex(committed_index.load()); }
     LogIndex visible() const override { return LogIndex(visible_index.load()); }
     bool wait_visible(LogIndex index, std::chrono::milliseconds timeout) override {
@@ -91,17 +93,41 @@ class FakeShard : public replica::ShardPort {
         return visible() >= index;
     }
     std::string data_dir() const override { return dir; }
+    void watch(log::Watch&& watch) override {
+        std::lock_guard lock(mutex_);
+        watch_ = std::move(watch);
+        if (watch_.told) tell_locked({});
+    }
+    // A row commit: `index` is visible now, and these changed.
+    void commit(std::uint64_t index, log::Changes changes) {
+        visible_index = committed_index = index;
+        std::lock_guard lock(mutex_);
+        if (watch_.told) tell_locked(std::move(changes));
+    }
+    bool watched() const {
+        std::lock_guard lock(mutex_);
+        return static_cast<bool>(watch_.told);
+    }
+    bool watches(ObjectId view) const {
+        std::lock_guard lock(mutex_);
+        return watch_.views.contains(view);
+    }
 
     // What the next requests get; empty: everything decoded is accepted. Under the lock.
     std::function<replica::IngestOutcome(const replica::IngestRequest&)> reply;
     std::vector<std::string> bodies;
-    std::atomic<bool> full{false}, hold{false}, is_ready{true};
+    std::atomic<bool> full{false}, hold{false}, is_ready{true}, is_disk_full{false};
     std::atomic<bool> decoding_held{false};  // decoding asks for the clock: that is where it stops
     std::atomic<std::uint64_t> committed_index{7}, visible_index{7};
     std::atomic<std::int64_t> waited_ms{0};
     std::string dir = "/nowhere";
 
   private:
+    void tell_locked(log::Changes changes) {
+        changes.watch = watch_.number;
+        changes.visible = LogIndex(visible_index.load());
+        watch_.told(std::move(changes));
+    }
     replica::IngestOutcome answer(const replica::IngestRequest& request) {
         if (reply) return reply(request);
         replica::IngestOutcome o;
@@ -115,6 +141,7 @@ class FakeShard : public replica::ShardPort {
     }
     mutable std::mutex mutex_;
     std::vector<std::pair<replica::IngestRequest, replica::IngestOutcome>> held_;
+    log::Watch watch_;
 };
 
 inline record::StreamPtr make_stream(std::string name, std::uint64_t index, bool checked = false) {
@@ -140,10 +167,12 @@ inline record::StreamPtr make_stream(std::string name, std::uint64_t index, bool
 class FakeCatalog : public cluster::Catalog {
   public:
     FakeCatalog() { set({make_stream("clicks", 3), make_stream("checked", 4, true)}); }
-    void set(std::vector<record::StreamPtr> streams) {
+    void set(std::vector<record::StreamPtr> streams, std::vector<cluster::ViewPtr> views = {}) {
         auto next = std::make_shared<cluster::CatalogSnapshot>();
         for (auto& s : streams)
             next->streams.emplace(s->name, s);
+        for (auto& v : views)
+            next->views.emplace(v->name, v);
         std::lock_guard lock(mutex_);
         snapshot_ = next;
     }
@@ -160,7 +189,12 @@ class FakeCatalog : public cluster::Catalog {
         if (s.name == "needed") return Error{Errc::conflict, "view v reads it"};
         return cluster::Changed{true, {}, LogIndex(22)};
     }
-    Result<record::StreamPtr> ensure_stream(std::string_view name) override {
+    Result<cluster::Changed> flush(const sql::FlushView& s) override {
+        if (s.name == "absent") return Error{Errc::not_found, "there is no view absent"};
+        return cluster::Changed{true, {}, LogIndex(23)};
+    }
+    Result<record::StreamPtr> ensure_stream(std::string_view name, cluster::Undeclared kind) override {
+        last_kind = kind;
         ++ensured;
         if (block.load()) {
             while (block.load())
@@ -171,6 +205,7 @@ class FakeCatalog : public cluster::Catalog {
     }
     FakeShard shard;
     std::atomic<int> ensured{0};
+    std::atomic<cluster::Undeclared> last_kind{cluster::Undeclared::events};
     std::atomic<bool> block{false};
 
   private:
@@ -301,6 +336,22 @@ class Client {
         send(bytes);
         return receive();
     }
+    // What comes up to the end of the next `part`, which must come; of what goes on without end.
+    std::string read_until(std::string_view part) {
+        std::size_t at;
+        while ((at = buffer_.find(part)) == std::string::npos)
+            if (!more()) return "(ended) " + std::exchange(buffer_, {});
+        std::string out = buffer_.substr(0, at + part.size());
+        buffer_.erase(0, out.size());
+        return out;
+    }
+    std::string read_bytes(std::size_t bytes) {
+        while (buffer_.size() < bytes)
+            if (!more()) return {};
+        std::string out = buffer_.substr(0, bytes);
+        buffer_.erase(0, bytes);
+        return out;
+    }
     // Whether the server ends the connection (not: says nothing for 20 s) before it says anything more.
     bool closed() {
         errno = 0;
@@ -355,12 +406,14 @@ struct Door {
     FakePool pool;
     obs::Metrics metrics;
     std::unique_ptr<os::Disk> disk = os::make_real_disk();
+    std::unique_ptr<obs::History> history;
     std::unique_ptr<Server> server;
 
     explicit Door(ServerOptions options = {}) {
+        history = std::make_unique<obs::History>(metrics, obs::node_series());
         options.listen = "127.0.0.1:0";
         options.version = "test";
-        auto opened = Server::open(options, {catalog, pool, metrics, *disk, clock});
+        auto opened = Server::open(options, {catalog, pool, metrics, *disk, clock, nullptr, history.get()});
         must(opened.has_value());
         server = std::move(opened).value();
         server->start();
@@ -396,6 +449,20 @@ inline std::string gzipped(std::string_view text) {
         out.append(reinterpret_cast<char*>(piece.data()), piece.size() - z.avail_out);
     } while (z.avail_out == 0);
     deflateEnd(&z);
+    return out;
+}
+
+// `window_log` above 0: a frame that does not say its size and wants that window.
+inline std::string zstded(std::string_view text, int window_log = 0) {
+    ZSTD_CCtx* context = ZSTD_createCCtx();
+    if (window_log > 0) ZSTD_CCtx_setParameter(context, ZSTD_c_windowLog, window_log);
+    std::string out(ZSTD_compressBound(text.size()) + 64, '\0');
+    ZSTD_outBuffer to{out.data(), out.size(), 0};
+    ZSTD_inBuffer in{text.data(), text.size(), 0};
+    if (window_log > 0) must(!ZSTD_isError(ZSTD_compressStream2(context, &to, &in, ZSTD_e_continue)));
+    must(ZSTD_compressStream2(context, &to, &in, ZSTD_e_end) == 0);
+    ZSTD_freeCCtx(context);
+    out.resize(to.pos);
     return out;
 }
 

@@ -72,7 +72,7 @@ TEST_CASE("Errors of a query") {
     f(Errc::invalid_argument, 9, 400, "\"position\":9,\"line\":2,\"column\":1");
     f(Errc::not_found, -1, 404, "not_found");
     f(Errc::deadline, -1, 408, "deadline");
-    f(Errc::forbidden, -1, 403, "forbidden");
+    f(Errc::forbidden, -1, 400, "sql_error");
     f(Errc::building, -1, 503, "building");
     f(Errc::overloaded, -1, 503, "overloaded");
     f(Errc::too_large, -1, 413, "too_large");
@@ -159,6 +159,31 @@ TEST_CASE("Large results are streamed at the client's pace") {
         CHECK(produced < rows);
     }
     CHECK(door.ask(request("GET", "/v1/cluster")).status == 200);
+}
+
+TEST_CASE("A client that reads slowly does not hold its query's worker longer than the query may run") {
+    Door door;
+    std::atomic<bool> let_go{false};
+    door.pool.script([&](const query::QueryRequest&, query::ResultSink& sink) -> Result<query::QuerySummary> {
+        sink.columns({{"s", "TEXT"}});
+        const std::string row(10'000, 'x');
+        while (sink.row({store::Value::of(std::string_view(row))})) {
+        }
+        let_go = true;
+        return Error{Errc::cancelled, "nobody reads"};
+    });
+    Client slow = door.client(4096);
+    slow.send(ask_sql("SELECT 1", "?format=ndjson&timeout_ms=3000"));
+    REQUIRE(slow.heard(20'000));
+    CHECK_FALSE(let_go);
+    // Far from the 30 s after which a connection that takes nothing is closed.
+    door.clock.advance_s(4);
+    for (int i = 0; i < 200 && !let_go; ++i) {
+        const Client other = door.client();  // hears nothing: paces this loop
+        CHECK_FALSE(other.heard(50));
+    }
+    CHECK(let_go);
+    CHECK_FALSE(slow.receive().whole);
 }
 
 TEST_CASE("An error in the middle of a streamed answer cuts it off") {

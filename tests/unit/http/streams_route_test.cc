@@ -110,7 +110,9 @@ TEST_CASE("What a request for events may say") {
         CHECK(has(r.body, part));
     };
     f("none/events", 404, "not_found");
-    f("clicks/events?where=a", 400, "unsupported");
+    f("clicks/events?where=a&last=3", 400, "last counts all events");
+    f("clicks/events?where=(a", 400, "'(' without ')'");
+    f("clicks/events?where=1;2", 400, "\"position\":1");
     f("clicks/events?from=yesterday", 400, "RFC 3339");
     f("clicks/events?from=9:1:0", 400, "another shard");
     f("clicks/events?limit=0", 400, "limit");
@@ -119,4 +121,7 @@ TEST_CASE("What a request for events may say") {
     f("clicks/events?form=end", 400, "unknown parameter");
     door.catalog.shard.is_ready = false;
     f("clicks/events", 503, "recovering");
+    // The names of what there is come with the last of the log: until then no name is unknown.
+    f("none/events", 503, "recovering");
+    f("none", 503, "recovering");
 }
