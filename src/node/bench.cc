@@ -197,14 +197,19 @@ std::int64_t per_event(const Context& context, std::int64_t total) {
     return std::llround(static_cast<double>(total) / static_cast<double>(context.load.events));
 }
 
+double megabytes(std::int64_t bytes) {
+    const std::int64_t hundredths = bytes / 10'000;
+    return static_cast<double>(hundredths) / 100;
+}
+
 Json process_list(const Context& context, const Figures& figures) {
     Json list = Json::array();
     for (const ProcessUse& use : figures.processes) {
         Json entry = Json::object();
         entry["name"] = use.name;
         entry["cpu_ns_per_event"] = per_event(context, use.cpu_ns);
-        entry["rss_mb"] = static_cast<double>(use.rss_bytes / 10'000) / 100;
-        entry["rss_peak_mb"] = static_cast<double>(use.rss_peak_bytes / 10'000) / 100;
+        entry["rss_mb"] = megabytes(use.rss_bytes);
+        entry["rss_peak_mb"] = megabytes(use.rss_peak_bytes);
         list.push_back(std::move(entry));
     }
     return list;
@@ -402,6 +407,7 @@ Exit run_bench(const Console& console, const BenchOptions& options) {
         if (!runs.back().differences.empty()) break;
     }
     std::vector<double> rates;
+    rates.reserve(runs.size());
     for (const Figures& run : runs)
         rates.push_back(static_cast<double>(std::llround(run.events_per_s)));
     // A wrong run is shown instead of the median: it is the news.

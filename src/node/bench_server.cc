@@ -174,6 +174,7 @@ Result<BenchServer> BenchServer::start(const Options& options) {
     if (log < 0) return Error{Errc::io, log_path + ": " + std::strerror(errno), errno};
     std::array<std::string, 6> words{"weir", "serve", "--data", server.dir_ + "/data", "--http", "127.0.0.1:0"};
     std::vector<char*> arguments;
+    arguments.reserve(words.size() + 1);
     for (std::string& word : words)
         arguments.push_back(word.data());
     arguments.push_back(nullptr);

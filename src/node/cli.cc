@@ -2,9 +2,11 @@
 
 #include "node/bench.h"
 #include "node/client.h"
+#include "node/config_command.h"
 #include "node/exit_code.h"
 #include "node/inspect.h"
 #include "node/produce.h"
+#include "node/root_key.h"
 #include "node/sql_command.h"
 #include "node/tail.h"
 #include "os/clock.h"
@@ -30,7 +32,7 @@ struct CommandHelp {
 
 constexpr const char* server_lines =
     "  --server URL        the server, default http://127.0.0.1:8080 (WEIR_SERVER)\n"
-    "  --api-key KEY       sent as a bearer token (WEIR_API_KEY)\n";
+    "  --api-key KEY       sent as a bearer token (WEIR_API_KEY); or --api-key-file FILE (WEIR_API_KEY_FILE)\n";
 
 // Examples first; at most 24 lines with server_lines, which client commands get appended.
 constexpr std::array command_helps{
@@ -49,6 +51,7 @@ constexpr std::array command_helps{
                 "  stream     ls, info: the streams there are\n"
                 "  status     is it healthy, and how fast does it go\n"
                 "  bench      ingest, e2e: measure a node, with every count checked\n"
+                "  config     check, print: the settings of a node, and where each comes from\n"
                 "  version    print the version\n"
                 "  help       help on a command, or: weir help exit-codes\n"
                 "\n"
@@ -134,51 +137,65 @@ constexpr std::array command_helps{
                 "  --dir DIR           the disk to measure, default .\n"
                 "  --json              one JSON object on stdout\n"
                 "Exit code 1 when a count differs. --server URL measures that node; a bench_ stream stays there.\n"},
+    CommandHelp{"config",
+                "weir config check | print     what `weir serve` would do with the same file, variables and flags\n"
+                "\n"
+                "  weir config check --config /etc/weir.toml\n"
+                "  weir config print --origin                  each setting, and where its value comes from\n"
+                "  weir config print > weir.toml               a file to begin with\n"
+                "\n"
+                "Options\n"
+                "  --config FILE       settings as TOML (WEIR_CONFIG)\n"
+                "  --origin            print: say where each value comes from\n"
+                "  -o, --output WHAT   print: toml (default), table, json, ndjson, csv\n"
+                "and those of `weir serve`. Exit code 2: something is wrong; each mistake is told with its line.\n"},
     CommandHelp{"version", "weir version     print the version\n"},
     CommandHelp{"help", "weir help [COMMAND | exit-codes]     help on a command\n"},
 };
 
 constexpr std::array<std::string_view, 5> client_commands{"sql", "produce", "tail", "stream", "status"};
-constexpr std::array<std::string_view, 9> first_words{"serve",  "sql",   "produce", "tail", "stream",
-                                                      "status", "bench", "version", "help"};
+constexpr std::array<std::string_view, 10> first_words{"serve",  "sql",   "produce", "tail",    "stream",
+                                                       "status", "bench", "config",  "version", "help"};
 
-std::string serve_help() {
-    std::string text =
-        "weir serve     run a node, in the foreground; SIGTERM or Ctrl-C drains and stops it\n"
-        "\n"
-        "  weir serve\n"
-        "  weir serve --data /var/lib/weir --http 127.0.0.1:9000\n"
-        "  WEIR_LIMITS_MEMORY=2GiB weir serve\n"
-        "\n"
-        "Options, each also by its variable (the flag wins)\n";
-    const auto line = [&](const SettingRecord& record) {
-        std::string name = record.flag;
-        if (record.argument[0] != '\0') name += " " + std::string(record.argument);
-        const std::string variable = environment_name(record);
-        std::string left = "  " + (name.empty() ? variable : name);
+// A line a setting: its flag, or its key in the file, and what it is.
+std::string setting_lines(bool with_flag) {
+    std::string text;
+    for (const SettingRecord& record : setting_records()) {
+        if ((record.flag[0] != '\0') != with_flag) continue;
+        std::string left = "  " + (with_flag ? std::string(record.flag) : setting_name(record));
+        if (record.argument[0] != '\0') left += " " + std::string(record.argument);
         left.resize(std::max<std::size_t>(left.size() + 2, 28), ' ');
         text += left + record.help;
-        if (record.argument[0] != '\0' || name.empty()) {
-            if (record.default_text[0] != '\0') text += "; default " + std::string(record.default_text);
-        }
-        if (!name.empty()) text += " (" + variable + ")";
+        if (record.default_text[0] != '\0' && record.type != SettingType::boolean)
+            text += "; default " + std::string(record.default_text);
+        if (with_flag) text += " (" + setting_name(record) + ")";
         text += "\n";
-    };
-    for (const SettingRecord& record : setting_records()) {
-        if (record.flag[0] != '\0') line(record);
-    }
-    text += "\nVariables\n";
-    for (const SettingRecord& record : setting_records()) {
-        if (record.flag[0] == '\0') line(record);
     }
     return text;
+}
+
+std::string serve_help() {
+    return "weir serve     run a node, in the foreground; SIGTERM or Ctrl-C drains and stops it\n"
+           "\n"
+           "  weir serve\n"
+           "  weir serve --config /etc/weir.toml --http 127.0.0.1:9000\n"
+           "  WEIR_LIMITS_MEMORY=2GiB weir serve\n"
+           "\n"
+           "Options; each is a key of the file too, and a variable (http.listen: WEIR_HTTP_LISTEN). A flag wins over "
+           "a\n"
+           "variable, a variable over the file.\n"
+           "  --config FILE             settings as TOML (WEIR_CONFIG)\n" +
+           setting_lines(true) + setting_lines(false);
 }
 
 // What the words said. One for all commands: they share most of it.
 struct Words {
     TextMap serve_flags;
+    std::string config_file;
+    bool origin = false;
     std::string server;
     std::string api_key;
+    std::string api_key_file;
     std::string output;
     std::string statement;
     std::string file;
@@ -213,6 +230,9 @@ struct Tree {
     CLI::App* bench = nullptr;
     CLI::App* bench_ingest = nullptr;
     CLI::App* bench_e2e = nullptr;
+    CLI::App* config = nullptr;
+    CLI::App* config_check = nullptr;
+    CLI::App* config_print = nullptr;
     CLI::App* version = nullptr;
     CLI::App* help = nullptr;
     CLI::App* worker = nullptr;
@@ -221,6 +241,21 @@ struct Tree {
 void add_client_options(CLI::App* command, Words& words) {
     command->add_option("--server", words.server);
     command->add_option("--api-key", words.api_key);
+    command->add_option("--api-key-file", words.api_key_file);
+}
+
+void add_setting_options(CLI::App* command, Words& words) {
+    command->add_option("--config", words.config_file);
+    for (const SettingRecord& record : setting_records()) {
+        if (record.flag[0] == '\0') continue;
+        const std::string flag = record.flag;
+        const auto note = [&words, flag](const std::string& value) { words.serve_flags[flag] = value; };
+        if (record.argument[0] == '\0') {
+            command->add_flag_callback(flag, [note] { note("true"); });
+        } else {
+            command->add_option_function<std::string>(flag, note);
+        }
+    }
 }
 
 void add_bench_options(CLI::App* command, Words& words) {
@@ -243,16 +278,14 @@ void plant(Tree& tree, Words& words) {
     app.set_version_flag("--version", "weir " WEIR_VERSION);
     app.require_subcommand(0, 1);
     tree.serve = app.add_subcommand("serve");
-    for (const SettingRecord& record : setting_records()) {
-        if (record.flag[0] == '\0') continue;
-        const std::string flag = record.flag;
-        const auto note = [&words, flag](const std::string& value) { words.serve_flags[flag] = value; };
-        if (record.argument[0] == '\0') {
-            tree.serve->add_flag_callback(flag, [note] { note("true"); });
-        } else {
-            tree.serve->add_option_function<std::string>(flag, note);
-        }
-    }
+    tree.config = app.add_subcommand("config");
+    tree.config->require_subcommand(1);
+    tree.config_check = tree.config->add_subcommand("check");
+    tree.config_print = tree.config->add_subcommand("print");
+    tree.config_print->add_flag("--origin", words.origin);
+    tree.config_print->add_option("-o,--output", words.output);
+    for (CLI::App* command : {tree.serve, tree.config_check, tree.config_print})
+        add_setting_options(command, words);
     tree.sql = app.add_subcommand("sql");
     tree.sql->add_option("statement", words.statement);
     tree.sql->add_option("-f,--file", words.file);
@@ -327,6 +360,7 @@ std::string wrong_command(const std::vector<std::string>& words) {
     std::vector<std::string> inner;
     if (words[0] == "stream") inner = {"ls", "info"};
     if (words[0] == "bench") inner = {"ingest", "e2e"};
+    if (words[0] == "config") inner = {"check", "print"};
     if (inner.empty() || std::ranges::find(inner, words[1]) != inner.end()) return {};
     return "there is no command \"" + words[0] + " " + printable(words[1]) + "\"" + did_you_mean(words[1], inner);
 }
@@ -335,6 +369,7 @@ std::string explain(const CLI::ParseError& failure, const Tree& tree) {
     if (failure.get_exit_code() == static_cast<int>(CLI::ExitCodes::RequiredError)) {
         if (tree.stream->parsed() && tree.stream->get_subcommands().empty()) return "ls or info NAME is needed";
         if (tree.bench->parsed() && tree.bench->get_subcommands().empty()) return "ingest or e2e is needed";
+        if (tree.config->parsed() && tree.config->get_subcommands().empty()) return "check or print is needed";
     }
     if (failure.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) return failure.what();
     // The words that nothing wanted are kept by the command that met them.
@@ -366,7 +401,10 @@ Result<ServerChoice> choose_server(const Words& words, const TextMap& environmen
     };
     ServerChoice choice;
     choice.address = TRY(parse_server(value_of(words.server, "WEIR_SERVER", default_server)));
-    choice.api_key = value_of(words.api_key, "WEIR_API_KEY", "");
+    const std::string file = value_of(words.api_key_file, "WEIR_API_KEY_FILE", "");
+    const bool by_file =
+        words.api_key.empty() && (!words.api_key_file.empty() || !environment.contains("WEIR_API_KEY"));
+    choice.api_key = by_file && !file.empty() ? TRY(read_key_file(file)) : value_of(words.api_key, "WEIR_API_KEY", "");
     if (std::ranges::any_of(choice.api_key, [](char c) { return c <= ' ' || c > '~'; })) {
         return Error{Errc::invalid_argument, "an API key has printable ASCII letters only"};
     }
@@ -473,12 +511,37 @@ Result<Exit> do_client_command(const Console& console, const Tree& tree, Words& 
     return run_status(console, client, format, stop.fd());
 }
 
-int do_serve(const Console& console, const Words& words, const TextMap& environment, const ServeFn& serve) {
-    const Result<LoadedSettings> loaded = load_settings(words.serve_flags, environment);
-    if (!loaded) return code_of(usage_error(console, loaded.error().detail, "serve"));
+// Of serve and config: what they share of loading.
+int do_settings(const Console& console, const Tree& tree, const Words& words, const TextMap& environment,
+                const ServeFn& serve) {
+    const auto variable = environment.find("WEIR_CONFIG");
+    std::string path = words.config_file;
+    if (path.empty() && variable != environment.end()) path = variable->second;
+    Result<ConfigFile> file = ConfigFile();
+    if (!path.empty()) file = read_config(path);
+    const Result<LoadedSettings> loaded =
+        file ? load_settings(words.serve_flags, environment, file.value()) : Result<LoadedSettings>(file.error());
+    if (!loaded) {
+        // A line a mistake.
+        std::string_view rest = loaded.error().detail;
+        while (rest.find('\n') != std::string_view::npos) {
+            console.error(rest.substr(0, rest.find('\n')));
+            rest.remove_prefix(rest.find('\n') + 1);
+        }
+        return code_of(usage_error(console, std::string(rest), path_of(tree.app)));
+    }
+    PrintFormat format = PrintFormat::toml;
+    if (!words.output.empty()) {
+        const auto parsed = parse_print_format(words.output);
+        if (!parsed) return code_of(usage_error(console, parsed.error().detail, path_of(tree.app)));
+        format = parsed.value();
+    }
     for (const std::string& warning : loaded.value().warnings)
         console.say("warning: " + warning);
-    return serve(loaded.value());
+    if (tree.serve->parsed()) return serve(loaded.value());
+    return code_of(tree.config_check->parsed()
+                       ? run_config_check(console, loaded.value(), path)
+                       : run_config_print(console, loaded.value(), {.origin = words.origin, .format = format}));
 }
 
 int do_help(const Console& console, const Words& words) {
@@ -501,7 +564,7 @@ int do_help(const Console& console, const Words& words) {
 
 std::vector<std::string> command_names() {
     std::vector<std::string> names(first_words.begin(), first_words.end());
-    for (const char* name : {"stream ls", "stream info", "bench ingest", "bench e2e"})
+    for (const char* name : {"stream ls", "stream info", "bench ingest", "bench e2e", "config check", "config print"})
         names.emplace_back(name);
     return names;
 }
@@ -551,7 +614,7 @@ int run_cli_on(const Console& console, const std::vector<std::string>& words, co
         return code_of(usage_error(console, explain(failure, tree), path_of(tree.app)));
     }
     if (tree.worker->parsed()) return sql_worker(said.worker_fd, said.worker_dir);
-    if (tree.serve->parsed()) return do_serve(console, said, environment, serve);
+    if (tree.serve->parsed() || tree.config->parsed()) return do_settings(console, tree, said, environment, serve);
     if (tree.help->parsed()) return do_help(console, said);
     if (tree.version->parsed()) {
         console.write("weir " WEIR_VERSION "\n");

@@ -197,10 +197,11 @@ Exit run_status(const Console& console, Client& client, OutputFormat format, int
     client.set_read_timeout_ms(answer_timeout_ms);
     const Client::Outcome ready = client.get("/readyz");
     if (!ready.answered || !ready.is_weir) return report(console, ready.problem);
-    // Many programs answer /readyz; the list of streams tells weir from them.
-    if (const Client::Outcome list = client.get("/v1/streams?limit=1"); list.answered && !list.is_weir) {
-        return report(console, list.problem);
-    }
+    // Many programs answer /readyz; the list of streams tells weir from them. It wants a key, too, where there are
+    // keys.
+    const Client::Outcome list = client.get("/v1/streams?limit=1");
+    const bool has_no_key = list.problem.exit == Exit::unauthorised;
+    if (list.answered && !list.ok() && (!list.is_weir || has_no_key)) return report(console, list.problem);
     const std::int64_t start_us = console.clock->monotonic_us();
     const RowSet before = streams_of(client);
     pollfd stop{stop_fd, POLLIN, 0};

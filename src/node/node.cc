@@ -4,8 +4,10 @@
 #include "obs/log.h"
 #include "os/clock.h"
 #include "os/process.h"
+#include "os/usage.h"
 
 #include <charconv>
+#include <cmath>
 #include <cstdio>
 #include <malloc.h>
 #include <string_view>
@@ -15,6 +17,7 @@ namespace weir::node {
 namespace {
 
 constexpr std::int64_t drain_ms = 5'000;
+constexpr std::uint64_t tail_worker_bytes = 256ull << 20;
 constexpr std::uint64_t open_files_wanted = 16'384;  // connections_max and some thousand partitions
 constexpr const char* identity_head = "weirhouse data directory, format 1\n";
 
@@ -36,6 +39,34 @@ void keep_large_blocks() {
     mallopt(M_MMAP_THRESHOLD, static_cast<int>(32 * limits::mib));
     mallopt(M_TRIM_THRESHOLD, static_cast<int>(64 * limits::mib));
     mallopt(M_ARENA_MAX, 4);
+}
+
+// What the machine says of this process and its disk.
+void register_machine(obs::Metrics& metrics, os::Disk& disk, const std::string& data_dir) {
+    const auto one = [&metrics](const char* name, const char* help, bool is_counter, auto read) {
+        metrics.on_scrape(name, help, is_counter, [read] {
+            return std::vector<obs::Metrics::Sample>{{{}, static_cast<double>(read())}};
+        });
+    };
+    one("process_resident_memory_bytes", "Resident memory of the server's process, without its workers.", false,
+        [] { return os::usage_of_this_process().resident_bytes; });
+    one("process_cpu_seconds_total", "User and system time of the server's process.", true,
+        [] { return static_cast<double>(os::usage_of_this_process().cpu_us) / 1e6; });
+    one("weir_disk_free_bytes", "Free on the disk of the data directory.", false, [&disk, data_dir] {
+        const auto free_bytes = disk.free_bytes(data_dir);
+        return free_bytes ? static_cast<double>(free_bytes.value()) : std::nan("");
+    });
+}
+
+// sys.config: fixed from the start on.
+query::ServerTable config_table(const LoadedSettings& loaded) {
+    const auto text = [](std::string value) {
+        return query::OwnedValue{store::ValueType::text, 0, 0, std::move(value)};
+    };
+    std::vector<std::vector<query::OwnedValue>> rows;
+    for (const EffectiveSetting& setting : loaded.effective)
+        rows.push_back({text(setting.name), text(setting.value), text(origin_name(setting.origin))});
+    return {"sys.config", {{"key", "TEXT"}, {"value", "TEXT"}, {"origin", "TEXT"}}, [rows] { return rows; }};
 }
 
 }  // namespace
@@ -69,7 +100,8 @@ Result<Identity> load_identity(os::Disk& disk, const std::string& data_dir) {
     return identity;
 }
 
-Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
+Result<std::unique_ptr<Node>> Node::start(const LoadedSettings& loaded) {
+    const Settings& settings = loaded.settings;
     keep_large_blocks();
     const std::uint64_t files = os::raise_open_files();
     if (files < open_files_wanted) {
@@ -84,15 +116,25 @@ Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
     node->lock_ = std::make_unique<os::DirLock>(TRY(os::DirLock::take(settings.data_dir)));
     const auto identity = TRY(load_identity(*node->disk_, settings.data_dir));
     node->metrics_ = std::make_unique<obs::Metrics>();
+    register_machine(*node->metrics_, *node->disk_, settings.data_dir);
+    node->history_ = std::make_unique<obs::History>(*node->metrics_, obs::node_series());
     node->catalog_ = cluster::LocalCatalog::make(settings.undeclared_streams);
 
     query::PoolOptions pool;
     pool.shard_dir = settings.data_dir + "/shards/0";
     pool.node_id = settings.node_id;
+    pool.server_tables = {config_table(loaded)};
     node->queries_ = query::Pool::make(pool);
+    pool.server_tables.clear();
+    pool.workers_max = 1;
+    pool.worker_memory_bytes = tail_worker_bytes;
+    node->tail_queries_ = query::Pool::make(pool);
 
     cluster::LocalShardOptions shard;
-    shard.hold_readers = [queries = node->queries_.get()](bool on) { queries->hold(on); };
+    shard.hold_readers = [queries = node->queries_.get(), tails = node->tail_queries_.get()](bool on) {
+        queries->hold(on);
+        tails->hold(on);
+    };
     shard.data_dir = settings.data_dir;
     shard.dedup_memory = settings.dedup_memory_bytes;
     shard.apply_lag_bytes = settings.apply_lag_bytes;
@@ -112,18 +154,22 @@ Result<std::unique_ptr<Node>> Node::start(const Settings& settings) {
     http.listen = settings.http_listen;
     http.hosts = settings.http_hosts;
     http.origins = settings.http_origins;
+    http.keys = settings.api_keys;
     http.undeclared_streams = settings.undeclared_streams;
     http.node_id = settings.node_id;
     http.version = WEIR_VERSION;
-    node->http_ =
-        TRY(http::Server::open(http, {*node->catalog_, *node->queries_, *node->metrics_, *node->disk_, node->clock_}));
+    node->http_ = TRY(http::Server::open(http, {*node->catalog_, *node->queries_, *node->metrics_, *node->disk_,
+                                                node->clock_, node->tail_queries_.get(), node->history_.get()}));
     node->http_->start();
+    node->sampler_ = std::make_unique<Sampler>(*node->history_, node->clock_);
     return node;
 }
 
 Node::~Node() {
+    sampler_.reset();
     if (http_) http_->stop(drain_ms);
     if (queries_) queries_->stop();
+    if (tail_queries_) tail_queries_->stop();
     if (shard_) shard_->stop();
 }
 

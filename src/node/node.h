@@ -5,6 +5,7 @@
 #include "cluster/local_catalog.h"
 #include "cluster/local_shard.h"
 #include "http/server.h"
+#include "node/sampler.h"
 #include "node/settings.h"
 #include "obs/metrics.h"
 #include "os/clock.h"
@@ -32,7 +33,7 @@ class Node {
   public:
     // Opens everything and listens; reads its log in the background: ready() says when it serves.
     // Errors: conflict (another process has the directory), io (address in use), corrupt, invalid_argument, disk_full.
-    static Result<std::unique_ptr<Node>> start(const Settings& settings);
+    static Result<std::unique_ptr<Node>> start(const LoadedSettings& loaded);
     ~Node();  // drains, checkpoints, stops
 
     bool ready() const { return shard_->ready(); }
@@ -45,10 +46,13 @@ class Node {
     os::RealClock clock_;
     std::unique_ptr<os::DirLock> lock_;  // nobody else touches the directory
     std::unique_ptr<obs::Metrics> metrics_;
+    std::unique_ptr<obs::History> history_;
     std::unique_ptr<cluster::LocalCatalog> catalog_;
     std::unique_ptr<query::Pool> queries_;        // worker processes, made when the first query comes
+    std::unique_ptr<query::Pool> tail_queries_;   // one more, for the expressions of filtered tails
     std::unique_ptr<cluster::LocalShard> shard_;  // log, consensus, apply: everything durable
     std::unique_ptr<http::Server> http_;          // the door opens last
+    std::unique_ptr<Sampler> sampler_;            // reads metrics of all of them
 };
 
 }  // namespace weir::node

@@ -205,6 +205,10 @@ def wait_for(condition, what, seconds=20):
     raise AssertionError("not within %d s: %s" % (seconds, what))
 
 
+def wait_live(server, view):
+    wait_for(lambda: server.sql(f"SELECT state FROM sys.views WHERE name = '{view}'") == [["live"]], f"view {view} is live", 60)
+
+
 def send_all(server, lines, size):
     total = collections.Counter()
     for i in range(0, len(lines), size):
@@ -257,6 +261,7 @@ def test_the_cut_into_requests_changes_nothing():
 
 
 def test_many_connections_and_kill_9_lose_and_double_nothing():
+    """rule: an acknowledged event is fsynced: kill -9 at any moment, clients resend what was not acknowledged, nothing is lost or double"""
     lines = example_lines()
     accepted, _, reasons, table = truth(lines)
     rng = random.Random(7)
@@ -331,6 +336,7 @@ def test_a_view_over_events_that_are_there_equals_one_from_the_start():
         server.sql(create_stream)
         send_all(server, lines, 300)
         server.sql(create_view)
+        wait_live(server, "access_1h")
         assert view_table(server) == table
         server.kill()
         server.start()
@@ -382,6 +388,7 @@ def test_a_view_built_over_many_late_rows_adds_up():
         for i in range(0, len(lines), 1000):
             assert server.post("s", "\n".join(lines[i:i + 1000]))[0] == 200
         server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(s, 1h) GROUP BY window_start LATENESS 0s")
+        wait_live(server, "v")
         late = server.sql("SELECT count(*) FROM v_late")[0][0]
         inside = server.sql("SELECT sum(n) FROM v")[0][0]
         assert (inside, late) == (4, len(lines) - 4), (inside, late)
@@ -532,6 +539,7 @@ def test_types_and_times_in_sql():
 
 
 def test_a_sql_worker_does_not_outlive_the_server():
+    """rule: user SQL runs in worker processes: an idle worker is gone within a second of its server"""
     with Server() as server:
         server.post("t", '{"a":1}')
         server.sql("SELECT count(*) FROM t")
@@ -556,6 +564,7 @@ def test_one_directory_one_server_and_foreign_files_stay():
 
 
 def test_an_acknowledgement_follows_the_flush():
+    """rule: an acknowledged event is fsynced: the answer leaves after the fdatasync behind the write that holds the event"""
     if shutil.which("strace") is None:
         raise Skip("strace is not installed")
     trace = tempfile.NamedTemporaryFile(prefix="weir-strace-", delete=False)
@@ -598,9 +607,12 @@ def test_a_full_disk_is_503_and_heals():
                 return status == 503 and answer["code"] == "disk_full"
 
             wait_for(refused, "503 disk_full", 10)
+            status, headers, body = server.request("GET", "/readyz")    # ready means: for reads and for writes
+            assert status == 503 and json.loads(body)["code"] == "disk_full" and "retry-after" in headers, body
             assert server.sql("SELECT count(*) FROM t")[0][0] >= 1      # reads go on
             os.unlink(ballast)
             wait_for(lambda: server.post("t", '{"event_id":"after"}')[0] == 200, "room again", 10)
+            assert server.request("GET", "/readyz")[0] == 200
             server.kill()
             server.start()
             ids = {r[0] for r in server.sql("SELECT event_id FROM t")}
@@ -640,6 +652,1726 @@ def test_metrics_have_standard_names():
             assert re.search(rf"^{name}[ {{]", text, re.M), name
         assert server.request("GET", "/livez")[0] == 200
         assert server.request("GET", "/readyz")[0] == 200
+
+
+# ---- the outside contract, sentence by sentence: each test repeats what it shows ----
+
+
+def ndjson(events):
+    return "\n".join(event if isinstance(event, str) else json.dumps(event) for event in events)
+
+
+def reasons_of(answer):
+    return [(e["index"], e["code"]) for e in answer["errors"]]
+
+
+def problem(answer):
+    """Status, code and position of a refused statement."""
+    status, headers, body = answer
+    assert headers["content-type"] == "application/problem+json", headers
+    told = json.loads(body)
+    return status, told.get("code"), told.get("position")
+
+
+def murmur2(data):
+    """Kafka's org.apache.kafka.common.utils.Utils.murmur2, made positive and cut to partitions by its caller."""
+    mask, m = 0xFFFFFFFF, 0x5BD1E995
+    h = (0x9747B28C ^ len(data)) & mask
+    for i in range(0, len(data) // 4 * 4, 4):
+        k = int.from_bytes(data[i:i + 4], "little") * m & mask
+        k = (k ^ k >> 24) * m & mask
+        h = h * m & mask ^ k
+    tail = data[len(data) // 4 * 4:]
+    if tail:
+        h = (h ^ int.from_bytes(tail, "little")) * m & mask
+    h = (h ^ h >> 13) * m & mask
+    return (h ^ h >> 15) & mask
+
+
+def test_contract_no_result_depends_on_the_cut_into_requests_with_little_lateness_either():
+    """1, 37, 500 and the whole file over one connection: the same rows, late rows and REAL sums to the last bit, also with a
+    kill -9 in between, and in a view that is made afterwards."""
+    rng = random.Random(11)
+    lines = [line for _, line in sorted((i + rng.uniform(0, 150), line) for i, line in enumerate(example_lines()[:700]))]
+    views = {name: f"CREATE MATERIALIZED VIEW {name} AS SELECT window_start, method, count(*) AS n, sum(bytes / 7.0) AS s, "
+                   "avg(bytes / 7.0) AS a, min(ts) AS first, max(ts) AS last FROM TUMBLE(access, 10m) GROUP BY window_start, method "
+                   "LATENESS 5m" for name in ("live", "afterwards")}
+
+    def run(size, kill=False):
+        with Server() as server:
+            server.create_access(lateness="5m")
+            server.sql(views["live"])
+            connection = http.client.HTTPConnection("127.0.0.1", server.port)
+            for i in range(0, len(lines), size):
+                if kill and i > len(lines) / 2:
+                    kill = False
+                    server.kill()
+                    server.start()
+                    connection = http.client.HTTPConnection("127.0.0.1", server.port)
+                connection.request("POST", "/v1/streams/access/events", b"\n".join(lines[i:i + size]), {"Content-Type": "application/x-ndjson"})
+                answer = connection.getresponse()
+                answer.read()
+                assert answer.status in (200, 400), answer.status
+            server.sql(views["afterwards"])
+            if size == 37:
+                wait_for(lambda: ["afterwards", "live"] in server.sql("SELECT name, state FROM sys.views"), "the view is built")
+            seen = []
+            for view in ("access_1h", "live") + (("afterwards",) if size == 37 else ()):
+                rows = server.sql(f"SELECT * FROM {view} ORDER BY 1, 2", max_rows=100000)
+                late = sorted(map(repr, server.sql(f"SELECT * FROM {view}_late", max_rows=100000)))
+                assert late and rows and sum(row[2] for row in rows) + len(late) == server.sql("SELECT count(*) FROM access")[0][0]
+                seen.append((rows, late))
+            if size == 37:
+                assert seen[2] == seen[1], "a view over events that are there"
+            return seen[:2]
+
+    whole = run(len(lines))
+    assert run(500) == whole
+    assert run(37) == whole
+    assert run(37, kill=True) == whole
+    assert run(1) == whole
+
+
+def test_contract_dedup_is_per_stream_over_all_partitions_and_the_first_in_log_order_wins():
+    """Also over requests, entries, a checkpoint and a kill; the answer names the first one's partition and offset."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, n INTEGER, u TEXT, status INTEGER, DEDUP KEY (id) WITHIN 1h) PARTITIONS 8 BY u")
+        users = [f"u{i}" for i in range(8)]
+        assert len({murmur2(u.encode()) % 0x80000000 % 8 for u in users}) > 3
+        # In one request: the first line wins, wherever the others would have gone. A rejected line claims nothing.
+        events = [{"id": "a", "u": u, "n": i} for i, u in enumerate(users)]
+        events.insert(0, {"id": "a", "u": "u9", "status": "wrong"})
+        status, answer = server.post("s", ndjson(events))
+        assert (answer["accepted"], answer["duplicates"], answer["rejected"]) == (1, 7, 1), answer
+        first = answer["partitions"][0]["partition"], answer["partitions"][0]["base_offset"]
+        assert first[0] == (murmur2(b"u0") & 0x7FFFFFFF) % 8, first
+        assert {(d["partition"], d["offset"]) for d in answer["duplicate_of"]} == {first}, answer
+        assert [d["index"] for d in answer["duplicate_of"]] == list(range(2, 9)), answer
+        # From other requests at the same time, each id by each of several senders to another partition: one wins, the others name it.
+        answers = []
+
+        def send(mine):
+            for i in range(40):
+                answers.append((i, server.post("s", json.dumps({"id": f"r{i}", "u": users[mine], "n": mine}))[1]))
+
+        threads = [threading.Thread(target=send, args=(k,)) for k in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+        def check(answers):
+            stored = {id: (p, o) for id, p, o in server.sql("SELECT id, _partition, _offset FROM s", max_rows=10000)}
+            assert len(stored) == 41 and server.sql("SELECT count(*) FROM s")[0][0] == 41
+            for i, answer in answers:
+                named = answer["partitions"][0] if answer["accepted"] else answer["duplicate_of"][0]
+                assert stored[f"r{i}"] == (named["partition"], named["base_offset" if answer["accepted"] else "offset"]), answer
+
+        assert sum(answer["accepted"] for _, answer in answers) == 40 and len(answers) == 160
+        check(answers)
+        for end in (server.kill, server.stop):      # from the log, then from what the last checkpoint wrote
+            end()
+            server.start()
+            again = [(i, server.post("s", json.dumps({"id": f"r{i}", "u": "another"}))[1]) for i in range(40)]
+            assert not any(answer["accepted"] for _, answer in again)
+            check(again)
+        # Per stream, and by the typed key columns: "1" and 1 are one TEXT; an INTEGER is another key than its text in another column.
+        assert server.post("other", '{"event_id":"a"}')[1]["accepted"] == 1
+        assert server.post("s", '{"id":"1"}\n{"id":1}')[1]["duplicates"] == 1
+        server.sql("CREATE STREAM k (a TEXT, n INTEGER, DEDUP KEY (a, n) WITHIN 1h)")
+        status, answer = server.post("k", '{"a":"x","n":1}\n{"a":"x","n":2}\n{"n":1,"a":"\\u0078"}\n{"a":"x","n":-0}\n{"a":"x","n":0}')
+        assert (answer["accepted"], [d["index"] for d in answer["duplicate_of"]]) == (3, [2, 4]), answer
+
+
+def test_contract_the_partition_is_murmur2_of_the_by_columns_text_as_kafkas_java_client_computes_it():
+    """Without BY the DEDUP KEY partitions; with neither: one partition per batch."""
+    # What Kafka's own test of its Java client expects.
+    for text, want in (("21", -973932308), ("foobar", -790332482), ("a-little-bit-long-string", -985981536),
+                       ("a-little-bit-longer-string", -1486304829), ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971)):
+        assert murmur2(text.encode()) == want & 0xFFFFFFFF, text
+    keys = ["21", "foobar", "a-little-bit-longer-string", "", "é", "83.149.9.216", "日本"] + [str(i) for i in range(40)]
+    with Server() as server:
+        def places(stream, column):
+            return {str(k): p for k, p in server.sql(f"SELECT {column}, _partition FROM {stream} WHERE {column} IS NOT NULL")}
+
+        def want(text, partitions):
+            return (murmur2(text.encode()) & 0x7FFFFFFF) % partitions
+
+        server.sql("CREATE STREAM t (id TEXT, k TEXT, DEDUP KEY (id) WITHIN 1h) PARTITIONS 7 BY k")
+        assert server.post("t", ndjson({"id": i, "k": k} for i, k in enumerate(keys)))[1]["accepted"] == len(keys)
+        assert places("t", "k") == {k: want(k, 7) for k in keys}
+        assert server.post("t", ndjson({"id": f"none{i}"} for i in range(20)))[1]["accepted"] == 20       # BY is null: its DEDUP KEY
+        got = server.sql("SELECT id, _partition FROM t WHERE k IS NULL")
+        assert len(got) == 20 and all(p == want(i, 7) for i, p in got), got
+        server.sql("CREATE STREAM n (k INTEGER) PARTITIONS 5 BY k")
+        server.post("n", ndjson({"k": k} for k in range(-30, 30)))
+        assert places("n", "k") == {str(k): want(str(k), 5) for k in range(-30, 30)}
+        server.sql("CREATE STREAM d (id TEXT, DEDUP KEY (id) WITHIN 1h) PARTITIONS 3")
+        server.post("d", ndjson({"id": k} for k in keys))
+        assert places("d", "id") == {k: want(k, 3) for k in keys}
+        server.sql("CREATE STREAM b (x INTEGER) PARTITIONS 4")
+        used = [server.post("b", ndjson({"x": x} for x in range(50)))[1]["partitions"] for _ in range(4)]
+        assert all(len(p) == 1 and p[0]["count"] == 50 for p in used), used
+        assert {p[0]["partition"] for p in used} == {0, 1, 2, 3}, used
+
+
+def test_contract_retain_and_within_count_append_time():
+    """Event time has no lower bound and expires nothing. Dead letters and late rows go with their events; a view's rows stay and are
+    not recomputed; an id is new again after WITHIN, and offsets go on."""
+    with Server() as server:
+        columns = "(id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN {}) PARTITIONS 2 RETAIN {}"
+        server.sql("CREATE STREAM brief " + columns.format("1s", "1s"))
+        server.sql("CREATE STREAM long " + columns.format("1h", "1h"))
+        view = "CREATE MATERIALIZED VIEW {0}_v AS SELECT window_start, count(*) AS n, sum(n) AS total FROM TUMBLE({0}, 1h) GROUP BY window_start"
+        lines = [{"id": str(i), "n": 1, "ts": "2001-01-01T10:00:00Z"} for i in range(20)]
+        lines += [{"id": "late%d" % i, "n": 1, "ts": "0000-01-01T00:00:00Z" if i % 2 else -62135596800000} for i in range(20)]
+        lines += ["bad", '{"id":"x"}']
+        for stream in ("brief", "long"):
+            server.sql(view.format(stream))
+            assert server.post(stream, ndjson(lines))[1]["accepted"] == 40
+        held = "SELECT (SELECT count(*) FROM {0}), (SELECT count(*) FROM {0}_dead_letters), (SELECT count(*) FROM {0}_v_late)"
+        counted = "SELECT seen, windowed, late FROM sys.views WHERE name = '{}_v'"
+        rows = server.sql("SELECT * FROM long_v")
+        seen, inside, late = server.sql(counted.format("long"))[0]
+        assert seen == 40 and late > 0 and inside == sum(r[1] for r in rows), (seen, inside, late)
+        wait_for(lambda: server.sql(held.format("brief")) == [[0, 0, 0]], "RETAIN 1s", 60)
+        assert server.sql(held.format("long")) == [[40, 2, late]]        # of 2001 and of year 0, and yet an hour is not over
+
+        def kept():
+            assert server.sql("SELECT * FROM brief_v") == rows
+            assert server.sql(counted.format("brief")) == [[40, inside, late]]
+            assert counters(server, "brief") == {"received": 42, "stored": 40, "duplicate": 0, "dead_lettered": 2, "refused": 0}
+
+        kept()
+        server.kill()
+        server.start()
+        kept()
+        assert server.sql(held.format("brief")) == [[0, 0, 0]] and server.sql(held.format("long")) == [[40, 2, late]]
+        again = [{"id": str(i), "n": 1, "ts": "2001-01-01T10:00:00Z"} for i in range(20)]
+        for stream, accepted in (("brief", 20), ("long", 0)):
+            answer = server.post(stream, ndjson(again))[1]
+            assert (answer["accepted"], answer["duplicates"]) == (accepted, 20 - accepted), answer
+            for part in answer["partitions"]:
+                before = server.sql(f"SELECT count(*) FROM long WHERE _partition = {part['partition']}")[0][0]
+                assert part["base_offset"] == before, (answer, before)     # behind those that have gone
+        total = {w: n for w, n, _ in rows}
+        total["2001-01-01T10:00:00.000Z"] += 20
+        assert {w: n for w, n, _ in server.sql("SELECT * FROM brief_v")} == total
+        # A view that begins now knows only what the log still holds.
+        server.sql(view.format("brief").replace("brief_v", "later"))
+        wait_for(lambda: server.sql("SELECT state FROM sys.views WHERE name = 'later'") == [["live"]], "the view is built")
+        assert server.sql("SELECT window_start, n FROM later") == [["2001-01-01T10:00:00.000Z", 20]]
+
+
+def test_contract_a_timestamp_stays_one_through_a_view_and_sql():
+    """Stored as epoch ms and shown as RFC 3339 UTC with ms; compared with a text literal it is compared in time; min, max,
+    window_start and window_end keep the type; epoch_ms() and rfc3339() convert; bucket(), now() and ago()."""
+    with Server() as server:
+        server.sql("CREATE STREAM m (id TEXT, ts TIMESTAMP, other TIMESTAMP, EVENT TIME ts) PARTITIONS 3 BY id")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, window_end, count(*) AS n, min(ts) AS lo, max(ts) AS hi, "
+                   "max(other) AS o, min(bucket(ts, '5m')) AS b FROM TUMBLE(m, 1h) GROUP BY window_start LATENESS 1d")
+        server.post("m", ndjson([{"id": "a", "ts": "2024-01-01T03:10:00.123999+03:00", "other": "1969-12-31T23:59:59.999Z"},
+                                 {"id": "b", "ts": 1704067500000}, {"id": "c", "ts": "2024-01-01t01:10:00z", "other": None}]))
+        midnight, one, two = ("2024-01-01T%02d:00:00.000Z" % h for h in range(3))
+        status, _, body = server.sql_answer("SELECT * FROM v ORDER BY 1")
+        answer = json.loads(body)
+        assert [c["type"] for c in answer["columns"]] == ["TIMESTAMP", "TIMESTAMP", "INTEGER"] + ["TIMESTAMP"] * 4, answer["columns"]
+        assert answer["rows"] == [
+            [midnight, one, 2, "2024-01-01T00:05:00.000Z", "2024-01-01T00:10:00.123Z", "1969-12-31T23:59:59.999Z", "2024-01-01T00:05:00.000Z"],
+            [one, two, 1, "2024-01-01T01:10:00.000Z", "2024-01-01T01:10:00.000Z", None, "2024-01-01T01:10:00.000Z"]], answer
+        for where, n in (("window_start = '2024-01-01'", 2), ("window_end > '2024-01-01T04:00:00+03:00'", 1), ("lo <= '2024-01-01 00:05'", 2),
+                         ("hi = '2024-01-01T00:10:00.123Z'", 2), ("hi = 1704067800123", 2), ("'2024-01-01T01:00:00Z' <= hi", 1),
+                         ("o < '1970-01-01'", 2), ("b IN ('2024-01-01T01:10:00Z')", 1), ("hi BETWEEN '2024-01-01' AND '2024-01-01T00:30:00Z'", 2)):
+            assert server.sql(f"SELECT n FROM v WHERE {where}") == [[n]], where
+        for query, want in (("SELECT max(hi), min(lo), max(window_end) FROM v", ["2024-01-01T01:10:00.000Z", "2024-01-01T00:05:00.000Z", two]),
+                            ("SELECT x FROM (SELECT max(hi) AS x FROM v) WHERE x > '2024-01-01T01:00:00Z'", ["2024-01-01T01:10:00.000Z"]),
+                            ("SELECT epoch_ms(max(ts)), rfc3339(epoch_ms(max(ts))) FROM m", [1704071400000, "2024-01-01T01:10:00.000Z"]),
+                            ("SELECT epoch_ms('2024-01-01'), rfc3339(-1)", [1704067200000, "1969-12-31T23:59:59.999Z"]),
+                            ("SELECT bucket(ts, '1h') AS h FROM m GROUP BY h HAVING count(*) = 1", [one]),
+                            ("SELECT count(*) FROM m WHERE ts < ago('15m') AND ts < now() AND other > ago('36500d')", [1]),
+                            ("SELECT count(*) FROM m JOIN v ON v.window_start = bucket(m.ts, '1h') WHERE v.lo > '2024-01-01T01:00:00Z'", [1])):
+            assert server.sql(query) == [want], (query, server.sql(query))
+        for parameter in ("2024-01-01T01:00:00Z", 1704070800000):
+            assert server.sql("SELECT count(*) FROM m WHERE ts >= ?1", params=[parameter]) == [[1]]
+        refused = problem(server.sql_answer("SELECT 1 FROM m WHERE ts > 'yesterday'"))
+        assert refused == (400, "sql_error", 27), refused
+        for statement in ("WHERE ts > now()", "WHERE ts > ago('1h')"):
+            status, _, body = server.sql_answer(f"CREATE MATERIALIZED VIEW w AS SELECT window_start, count(*) AS n FROM TUMBLE(m, 1h) {statement} GROUP BY 1")
+            assert status == 400 and b"clock" in body, body
+        # Pruned or not, the same: a column plus nothing is no column any more.
+        for op in ("<", "<=", "=", ">=", ">", "<>"):
+            for at in (1704067500000, 1704067800123, 1704067800124, 0):
+                pruned = server.sql(f"SELECT group_concat(id) FROM m WHERE ts {op} '{server.sql(f'SELECT rfc3339({at})')[0][0]}'")
+                assert pruned == server.sql(f"SELECT group_concat(id) FROM m WHERE ts + 0 {op} {at}"), (op, at)
+
+
+def test_contract_checks_run_in_their_order_and_the_first_failure_is_the_reason():
+    """A dead letter holds the bytes unchanged, with the reason; a line sent again is dead-lettered again; blank lines, CR and a BOM
+    are skipped and counted in index; the first of duplicate keys is read."""
+    deep, ahead = "[" * 64 + "]" * 64, "2999-01-01T00:00:00Z"
+    cases = [  # of two neighbours in the list each time, the one that comes first
+        ("too_large", '{"id":"' + "x" * 10_000_000 + '",}'),
+        ("malformed_json", '{"a":tru,"b":' + deep + "}"), ("too_deep", '{"b":' + deep + ',"a":tru}'), ("too_deep", "[" + deep + "]"),
+        ("malformed_json", "[1,]"), ("not_an_object", "[]"), ("not_an_object", '"id"'), ("not_an_object", "null"),
+        ("missing_dedup_key", "{}"), ("missing_dedup_key", '{"id":null,"id":"a","ts":"never"}'), ("missing_dedup_key", '{"ts":"never"}'),
+        ("bad_event_time", '{"id":"a","n":"x"}'), ("bad_event_time", '{"id":"a","ts":null,"n":"x"}'), ("bad_event_time", '{"id":"a","ts":"never","n":"x"}'),
+        ("bad_event_time", '{"id":"a","ts":1704067200}'), ("future_event_time", '{"id":"a","ts":"' + ahead + '","n":"x","m":null}'),
+        ("wrong_type", '{"id":"a","ts":"2024-01-01T00:00:00Z","n":"x","m":null}'), ("wrong_type", '{"id":{},"ts":"2024-01-01T00:00:00Z"}'),
+        ("not_null", '{"id":"a","ts":"2024-01-01T00:00:00Z","n":-1,"m":null}'), ("not_null", '{"id":"a","ts":"2024-01-01T00:00:00Z","n":-1}'),
+        ("check_failed", '{"id":"a","ts":"2024-01-01T00:00:00Z","n":-1,"m":1}'),
+        ("malformed_json", '{"id":"a","unread":"\\ud800"}'),
+    ]
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, n INTEGER CHECK (n >= 0), m INTEGER NOT NULL, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h)")
+        status, answer = server.post("s", ndjson(line for _, line in cases))
+        assert status == 400 and reasons_of(answer) == [(i, reason) for i, (reason, _) in enumerate(cases)], reasons_of(answer)
+        assert next(e for e in answer["errors"] if e["index"] == 14)["message"].endswith("seconds?")
+        for round in (1, 2):
+            rows = server.sql("SELECT id, partition, offset, reason, column_name, length(message) > 0, raw, content_type FROM s_dead_letters ORDER BY id")
+            assert len(rows) == round * len(cases), len(rows)
+            for i, (id, partition, offset, reason, column, told, raw, kind) in enumerate(rows):
+                want, line = cases[i % len(cases)]
+                assert (id, partition, offset, reason, told, raw, kind) == (i, -1, i, want, 1, line, "application/x-ndjson"), rows[i][:6]
+                of = {"missing_dedup_key": "id", "bad_event_time": "ts", "future_event_time": "ts", "not_null": "m", "check_failed": "n"}
+                assert column == (("id" if '"id":{}' in line else "n") if reason == "wrong_type" else of.get(reason)), rows[i][:6]
+            assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", r[0]) for r in server.sql("SELECT received_at FROM s_dead_letters"))
+            if round == 1:
+                server.post("s", ndjson(line for _, line in cases))
+        assert counters(server, "s")["dead_lettered"] == 2 * len(cases) == counters(server, "s")["received"]
+        # Bytes that are not UTF-8 stay bytes too.
+        server.post("s", b'{"id":"\xff"}\r\n')
+        assert server.sql("SELECT hex(raw) FROM s_dead_letters WHERE id = 44") == [[b'{"id":"\xff"}'.hex().upper()]]
+        good = '{"id":"%d","m":1,"ts":"2024-01-01T00:00:00Z"}'
+        body = "\ufeff" + good % 1 + "\r\n\n \t\r\n7\r\n" + good % 1 + "\n\n" + good % 2
+        status, answer = server.post("s", body)
+        assert status == 200 and answer["accepted"] == 2 and reasons_of(answer) == [(3, "not_an_object")], answer
+        assert [d["index"] for d in answer["duplicate_of"]] == [4], answer
+        assert server.sql("SELECT raw FROM s_dead_letters WHERE id = 45") == [["7"]]
+        status, answer = server.post("s", '{"id":"first","id":"second","m":3,"m":"x","ts":"2024-01-01T00:00:00Z","ts":7}')
+        assert answer["accepted"] == 1 and server.sql("SELECT m FROM s WHERE id = 'first'") == [[3]], answer
+        # A JSON body that does not parse whole is one rejected line; one that does is judged event by event.
+        for body, want in (("[" + good % 3 + ",", [(0, "malformed_json")]), (good % 3 + good % 4, [(0, "malformed_json")]),
+                           ("[7," + good % 3 + ",{}]", [(0, "not_an_object"), (2, "missing_dedup_key")])):
+            status, answer = server.post("s", body, "application/json")
+            assert reasons_of(answer) == want and status == (400 if len(want) == 1 else 200), answer
+        # A line that no query could carry does not hide the others.
+        server.post("s", b'{"id":"' + b"x" * (17 << 20) + b'"}')
+        assert server.sql("SELECT reason, raw, message LIKE '%17825801 bytes%' FROM s_dead_letters ORDER BY id DESC LIMIT 1") == [["too_large", None, 1]]
+        assert len(server.sql("SELECT * FROM s_dead_letters WHERE reason <> 'too_large'")) == 2 * len(cases) + 4
+
+
+def test_contract_types_take_what_they_say_at_their_edges():
+    """TEXT: a string, the token of a number or boolean. INTEGER: int64. REAL: finite. BOOLEAN. TIMESTAMP: RFC 3339 with any offset,
+    fraction cut to ms, or epoch ms from 10^11 in magnitude. JSON: anything. BLOB: base64. null = absent. A CHECK that is NULL passes."""
+    types = {"t": "TEXT", "i": "INTEGER", "r": "REAL", "b": "BOOLEAN", "w": "TIMESTAMP", "j": "JSON", "x": "BLOB"}
+    good = [("t", '"\\u00e9\\n"', '"\\u00e9\\n"'), ("t", "1.50e+3", '"1.50e+3"'), ("t", "-0", '"-0"'), ("t", "false", '"false"'), ("t", '""', '""'),
+            ("i", "9223372036854775807", "9223372036854775807"), ("i", "-9223372036854775808", "-9223372036854775808"), ("i", "-0", "0"),
+            ("r", "1.7976931348623157e308", "1.7976931348623157e308"), ("r", "5e-324", "5e-324"), ("r", "1", "1.0"), ("r", "1e-400", "0.0"),
+            ("b", "true", "true"), ("b", "false", "false"),
+            ("w", '"2015-05-17T12:05:00.1239+02:00"', '"2015-05-17T10:05:00.123Z"'), ("w", '"1969-12-31T23:59:59.9999Z"', '"1969-12-31T23:59:59.999Z"'),
+            ("w", "100000000000", '"1973-03-03T09:46:40.000Z"'), ("w", "-100000000000", '"1966-10-31T14:13:20.000Z"'), ("w", '"2016-12-31T23:59:60Z"', '"2017-01-01T00:00:00.000Z"'),
+            ("j", '{"a": [1, 2.50]}', '{"a": [1, 2.50]}'), ("j", "1e999", "1e999"), ("j", '"s"', '"s"'), ("j", "false", "false"), ("x", '"TWE="', '"TWE="'), ("x", '""', '""')]
+    good += [(column, "null", "null") for column in types]
+    bad = [("t", "{}"), ("t", "[]"), ("i", "9223372036854775808"), ("i", "-9223372036854775809"), ("i", "1.0"), ("i", "1e3"), ("i", '"1"'), ("i", "true"),
+           ("r", "1e309"), ("r", "-1e309"), ("r", '"1"'), ("b", "1"), ("b", '"true"'), ("w", '"2015-05-17"'), ("w", '"2015-02-29T00:00:00Z"'), ("w", "99999999999"),
+           ("w", "-99999999999"), ("w", "1431857100000.5"), ("w", '"1431857100000"'), ("w", "true"), ("x", '"TWE"'), ("x", '"T W="'), ("x", "1")]
+    with Server() as server:
+        server.sql("CREATE STREAM s (k INTEGER, " + ", ".join(f"{c} {t}" for c, t in types.items()) + ", CHECK_ INTEGER CHECK (CHECK_ > 0)) PARTITIONS 1")
+        status, answer = server.post("s", "\n".join(f'{{"k":{k},"{c}":{v}}}' for k, (c, v, _) in enumerate(good)))
+        assert answer["accepted"] == len(good), answer["errors"]
+        for k, (column, value, want) in enumerate(good):
+            body = server.sql_answer(f"SELECT {column} FROM s WHERE k = {k}")[2].decode()
+            got = body[body.index('"rows":[[') + 9:body.index("]]")]
+            assert (got if column == "j" else json.loads(got)) == (want if column == "j" else json.loads(want)), (column, value, got)
+        status, answer = server.post("s", "\n".join(f'{{"{c}":{v}}}' for c, v in bad))
+        assert status == 400 and reasons_of(answer) == [(i, "wrong_type") for i in range(len(bad))], answer
+        hinted = [bad[e["index"]][1] for e in answer["errors"] if e["message"].endswith("seconds?")]
+        assert hinted == ["99999999999", "-99999999999"], hinted
+        assert server.sql("SELECT count(*) FROM s WHERE t IS NULL AND i IS NULL AND w IS NULL AND j IS NULL AND x IS NULL")[0][0] >= len(types)
+
+
+def test_contract_counters_survive_restarts_and_what_was_answered_413_was_not_received():
+    """received = stored + duplicate + dead_lettered + refused."""
+    with Server() as server:
+        table = "(id TEXT NOT NULL, n INTEGER CHECK (n > 0), DEDUP KEY (id) WITHIN 1h)"
+        server.sql(f"CREATE STREAM kept {table}")
+        server.sql(f"CREATE STREAM strict {table} ON ERROR REJECT")
+        body = '{"id":"a","n":1}\n\n{"id":"a","n":1}\n{"id":"b","n":0}\n{"id":"c","n":"x"}\n{"n":1}\nnope'
+        want = {"kept": dict(received=0, stored=0, duplicate=0, dead_lettered=0, refused=0)}
+        want["strict"] = dict(want["kept"])
+        assert [counters(server, s) for s in want] == list(want.values())
+
+        def add(first, second, more=1):
+            for stream, bad in (("kept", "dead_lettered"), ("strict", "refused")):
+                status, answer = server.post(stream, body)
+                assert status == 200 and (answer["accepted"], answer["duplicates"], answer["rejected"]) == (first, second, 4), answer
+                for name, count in (("received", first + second + 4), ("stored", first), ("duplicate", second), (bad, 4)):
+                    want[stream][name] += count
+                wait_for(lambda: counters(server, stream) == want[stream], f"{stream}: {want[stream]}, {counters(server, stream)}")
+
+        add(1, 1)
+        assert server.sql("SELECT count(*) FROM strict_dead_letters") == [[0]] and server.sql("SELECT count(*) FROM kept_dead_letters") == [[4]]
+        assert server.post("strict", "nope")[0] == 400      # everything rejected
+        want["strict"]["received"] += 1
+        want["strict"]["refused"] += 1
+        wait_for(lambda: counters(server, "strict") == want["strict"], "what was refused")
+        for end in (server.kill, server.stop):
+            end()
+            server.start()
+            assert [counters(server, s) for s in want] == list(want.values()), (counters(server, "kept"), want)
+            info = json.loads(server.request("GET", "/v1/streams/strict")[2])
+            assert info["counters"] == want["strict"], info
+            add(0, 2)
+        assert server.post("kept", b"{}\n" * 500_001)[0] == 413
+        assert server.post("kept", gzip.compress(b"x" * ((64 << 20) + 1), 1), headers={"Content-Encoding": "gzip"})[0] == 413
+        assert server.post("kept", "")[0] == 200
+        assert counters(server, "kept") == want["kept"]
+
+
+def test_contract_create_view_over_a_stream_without_events_is_live_and_stays_live_over_restarts():
+    """Its rows too, whether the process was killed or ended."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h) PARTITIONS 3")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(s, 1h) GROUP BY window_start")
+        live = [["v", "s", "live", 1.0]]
+        assert server.sql("SELECT name, stream, state, progress FROM sys.views") == live
+        assert server.sql("SELECT * FROM v") == [] and server.sql("SELECT * FROM v_late") == []
+        sent = 0
+        for end in (server.kill, server.stop, server.kill, server.stop):
+            end()
+            server.start()
+            assert server.sql("SELECT name, stream, state, progress FROM sys.views") == live
+            assert server.request("GET", "/readyz")[0] == 200
+            assert sum(r[1] for r in server.sql("SELECT * FROM v")) == sent
+            server.post("s", ndjson({"id": f"{sent + i}", "ts": "2024-01-01T00:00:00Z"} for i in range(5)))
+            sent += 5
+            assert server.sql("SELECT * FROM v") == [["2024-01-01T00:00:00.000Z", sent]]
+
+
+def test_contract_statements_are_answered_404_409_400_with_position_and_408():
+    with Server() as server:
+        server.sql("CREATE STREAM a (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h)")
+        view = "CREATE MATERIALIZED VIEW {} AS SELECT window_start, count(*) AS n FROM TUMBLE({}, 1h) GROUP BY window_start"
+        server.sql(view.format("v", "a"))
+        for statement in ("SELECT nope FROM a", "SELECT * FROM nope", "SELECT nope(1)", "SELECT x.n FROM a", "SELECT * FROM a_late", "SELECT * FROM v_dead_letters",
+                          "SELECT * FROM sys.nope", "DROP STREAM nope", "DROP STREAM v", "DROP MATERIALIZED VIEW a", view.format("w", "nope")):
+            assert problem(server.sql_answer(statement))[:2] == (404, "not_found"), (statement, server.sql_answer(statement))
+        assert problem(server.sql_answer("SELECT n, nope FROM a"))[2] == 10
+        for statement in ("CREATE STREAM a (x TEXT)", "CREATE STREAM A (x TEXT)", "CREATE STREAM v (x TEXT)", view.format("v", "a"), view.format("a", "a")):
+            assert problem(server.sql_answer(statement))[:2] == (409, "already_exists"), (statement, server.sql_answer(statement))
+        assert problem(server.sql_answer("DROP STREAM a"))[:2] == (409, "conflict")       # the view depends on it
+        for statement, at in (("SELECT FROM a", 7), ("SELECT 1 +", 10), ("SELECT * FROM a WHERE ", 21), ("SELECT 'x", 7), ("SELEKT 1", 0), ("SELECT 1; SELECT 2", 10),
+                              ("CREATE STREAM x (a TEXT, b TXT)", 27), ("CREATE STREAM x_late (a TEXT)", 14), ("CREATE STREAM x (a TEXT, DEDUP KEY (a) WITHIN 8d)", 46),
+                              ("CREATE STREAM x (a TEXT, DEDUP KEY (a) WITHIN 61m) RETAIN 1h", 46), ("CREATE STREAM x (a TEXT) PARTITIONS 4 BY b", 41),
+                              ("CREATE STREAM x (a TEXT CHECK (b > 1))", 31), ("CREATE STREAM x (a TEXT CHECK (1 +))", 31), ("CREATE STREAM x (a TEXT CHECK (random() > 1))", 31), ("CREATE STREAM x (a TEXT, n TEXT CHECK (a IN (SELECT 1)))", 39),
+                              ("", 0), ("INSERT INTO a VALUES (1)", 0), ("PRAGMA user_version", 0), ("SHOW NOTHING", 5)):
+            status, _, at_told = problem(server.sql_answer(statement))
+            assert (status, at_told) == (400, at), (statement, server.sql_answer(statement))
+        told = json.loads(server.request("POST", "/v1/sql", "SELECT n\n  FRM a", {"Content-Type": "text/plain"})[2])
+        assert (told["position"], told["line"], told["column"]) == (15, 2, 7), told
+        # None of that left anything behind.
+        assert [r[0] for r in server.sql("SHOW STREAMS")] == ["a"] and [r[0] for r in server.sql("SHOW VIEWS")] == ["v"]
+        for statement in ("CREATE STREAM IF NOT EXISTS a (x TEXT)", "DROP STREAM IF EXISTS nope", "DROP VIEW IF EXISTS nope", view.format("IF NOT EXISTS v", "a")):
+            assert server.sql(statement) == [], statement
+        endless = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT count(*) FROM c"
+        assert problem(server.sql_answer(endless, timeout_ms=100))[:2] == (408, "deadline")
+        assert problem(server.sql_answer("SELECT 1", min_index="0:999999", timeout_ms=50))[:2] == (408, "deadline")
+        # 10,000 rows unless told, and said; integers as they are in every format.
+        many = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 10001) SELECT x FROM c"
+        for limit, n, cut in ((None, 10000, True), (3, 3, True), (10001, 10001, False)):
+            told = json.loads(server.sql_answer(many, **({} if limit is None else {"max_rows": limit}))[2])
+            assert (len(told["rows"]), told["truncated"]) == (n, cut), limit
+        for format, want in (("ndjson", b'{"i":9223372036854775807,"z":null}\n'), ("JSONEachRow", b'{"i":9223372036854775807,"z":null}\n'),
+                             ("csv", b"i,z\n9223372036854775807,\n"), ("CSVWithNames", b"i,z\n9223372036854775807,\n")):
+            assert server.request("POST", f"/v1/sql?format={format}", "SELECT 9223372036854775807 AS i, NULL AS z")[2] == want, format
+        assert b'"data":[{"i":9223372036854775807}]' in server.request("POST", "/v1/sql?format=JSON", "SELECT 9223372036854775807 AS i")[2]
+        assert server.request("POST", "/v1/sql?format=xml", "SELECT 1")[0] == 400
+
+
+def test_contract_an_undeclared_stream_is_created_on_the_first_event_where_the_server_allows_it():
+    """Columns event_id, event_type, event_time, key, payload; event time = timestamp where it parses, else append time; no dedup where
+    event_id is absent, else WITHIN 24h."""
+    with Server() as server:
+        assert server.post("u", "")[0] == 200 and server.request("GET", "/v1/streams/u")[0] == 404       # nothing yet
+        lines = ['{"event_id":"a","event_type":"t","key":"k","timestamp":"2024-01-01T02:00:00+02:00","x":[1, 2]}', '{"event_id":"a"}', '{"x":1}', '{"x":1}',
+                 '{"event_id":null,"timestamp":"never","key":{},"event_type":7}', '{"event_id":5}', '{"event_id":"5"}', "7", '{"a":']
+        status, answer = server.post("u", ndjson(lines))
+        assert status == 200 and (answer["accepted"], answer["duplicates"]) == (5, 2), answer
+        assert [d["index"] for d in answer["duplicate_of"]] == [1, 6] and reasons_of(answer) == [(7, "not_an_object"), (8, "malformed_json")], answer
+        info = json.loads(server.request("GET", "/v1/streams/u")[2])
+        assert [(c["name"], c["type"]) for c in info["columns"]] == [("event_id", "TEXT"), ("event_type", "TEXT"), ("event_time", "TIMESTAMP"), ("key", "TEXT"), ("payload", "JSON")], info
+        assert info["settings"]["dedup_within"] == "1d" and info["settings"]["dedup_key"] == ["event_id"] and info["settings"]["undeclared"], info
+        body = server.sql_answer("SELECT event_id, event_type, event_time, key, payload FROM u")[2].decode()
+        for row in ('["a","t","2024-01-01T00:00:00.000Z","k",' + lines[0] + "]", "[null,null,null,null," + lines[2] + "]", '[null,"7",null,null,' + lines[4] + "]", '["5",null,null,null,' + lines[5] + "]"):
+            assert row in body, (row, body)
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(u, 1d) GROUP BY window_start LATENESS 36500d")
+        # A window of the event's time, else of the time at which it was appended: in what comes now as in what was there.
+        more = ndjson(['{"timestamp":"2024-01-01T05:00:00Z"}', "{}", '{"timestamp":{}}', '{"timestamp":1704067200}'])
+
+        def windows():
+            rows = server.sql("SELECT bucket(coalesce(event_time, _append_time), '1d') AS w, count(*) FROM u GROUP BY w ORDER BY w")
+            wait_for(lambda: server.sql("SELECT state FROM sys.views WHERE name = 'v'") == [["live"]], "the view is built")
+            assert server.sql("SELECT window_start, n FROM v ORDER BY 1") == rows, (server.sql("SELECT * FROM v"), rows)
+            assert server.sql("SELECT * FROM v_late") == []
+
+        windows()
+        for end in (None, server.kill, server.stop):
+            if end:
+                end()
+                server.start()
+                windows()
+            assert server.post("u", more)[1]["accepted"] == 4
+            windows()
+        assert server.sql("SELECT count(*) FROM v")[0][0] >= 2
+        for name in ("1a", "x_late", "sys", "a%2Fb", "x" * 250):
+            assert server.post(name, "{}")[0] == 400, name
+        for name in ("x" * 249, "a.b-c", "_"):
+            assert server.post(name, "{}")[1].get("accepted") == 1 and server.sql(f'SELECT count(*) FROM "{name}"') == [[1]], name
+    with Server(env={"WEIR_STREAMS_UNDECLARED": "deny"}) as server:
+        status, answer = server.post("u", "{}")
+        assert (status, answer["code"]) == (404, "not_found") and server.sql("SHOW STREAMS") == [], answer
+
+
+def test_contract_a_stream_without_event_time_has_its_windows_by_append_time():
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, n INTEGER)")
+        view = "CREATE MATERIALIZED VIEW {} AS SELECT window_start, window_end, count(*) AS c, sum(n) AS n FROM TUMBLE(s, 1s) GROUP BY window_start LATENESS 1h"
+        server.sql(view.format("v"))
+
+        def check(name, events):
+            want = server.sql("SELECT bucket(_append_time, '1s') AS b, rfc3339(epoch_ms(bucket(_append_time, '1s')) + 1000), count(*), sum(n) FROM s GROUP BY b ORDER BY b")
+            assert sum(row[2] for row in want) == events
+            assert server.sql(f"SELECT * FROM {name} ORDER BY 1") == want, (name, server.sql(f"SELECT * FROM {name}"), want)
+
+        for round in range(1, 5):
+            server.post("s", ndjson({"id": f"{round}-{i}", "n": i} for i in range(20)))
+            check("v", 20 * round)
+            if round % 2:
+                server.kill()
+                server.start()
+                check("v", 20 * round)
+        server.sql(view.format("w"))
+        wait_for(lambda: server.sql("SELECT DISTINCT state FROM sys.views") == [["live"]], "the view is built")
+        check("w", 80)
+
+
+def test_contract_a_record_is_late_iff_end_and_lateness_are_at_or_below_its_partitions_watermark_before_it():
+    """Highest event time seen minus DELAY; `_late` has one row an event and window: partition, offset, window_start, event_time, raw.
+    seen = filtered + windowed + late."""
+    minute = 60_000
+    start = 1704067200000       # 2024-01-01T00:00:00Z
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, u TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts DELAY 2m) PARTITIONS 2 BY u")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(s, 1m) WHERE n > 0 GROUP BY window_start LATENESS 3m")
+        here, there = (next(u for u in "abcdefgh" if (murmur2(u.encode()) & 0x7FFFFFFF) % 2 == p) for p in (0, 1))
+
+        def send(partition, *events):
+            lines = [json.dumps({"u": (here, there)[partition], "ts": start + at, "n": n}) for at, n in events]
+            assert server.post("s", "\n".join(lines))[1]["accepted"] == len(lines)
+            return lines
+
+        def late():
+            return server.sql("SELECT partition, offset, window_start, event_time, raw FROM v_late ORDER BY 1, 2")
+
+        # Watermark = 6m - 1 ms - 2m: window 0 ends at 1m, and 1m + 3m is above it. One millisecond later it is not.
+        send(0, (6 * minute - 1, 1), (0, 1))
+        assert late() == []
+        _, raw = send(0, (6 * minute, 1), (minute - 1, 1))
+        assert late() == [[0, 3, "2024-01-01T00:00:00.000Z", "2024-01-01T00:00:59.999Z", raw]], late()
+        send(0, (minute, 1))                    # the next window is open
+        send(1, (0, 1), (-500 * minute, 1))     # of another partition: not late for that; 500m back in its own is
+        assert [(p, o) for p, o, *_ in late()] == [(0, 3), (1, 1)], late()
+        send(0, (0, 0), (7 * minute, 0), (minute, 1))      # filtered, never late; but what is filtered moves the watermark
+        assert [(p, o) for p, o, *_ in late()] == [(0, 3), (0, 7), (1, 1)], late()
+        assert server.sql("SELECT seen, filtered, windowed, late FROM sys.views") == [[10, 2, 5, 3]]
+        assert dict(server.sql("SELECT * FROM v")) == {"2024-01-01T00:00:00.000Z": 2, "2024-01-01T00:01:00.000Z": 1, "2024-01-01T00:05:00.000Z": 1, "2024-01-01T00:06:00.000Z": 1}
+        marks = {p: (w, m) for _, p, w, m, _ in server.sql("SHOW WATERMARKS")}
+        assert marks == {0: ("2024-01-01T00:05:00.000Z", "2024-01-01T00:07:00.000Z"), 1: ("2023-12-31T23:58:00.000Z", "2024-01-01T00:00:00.000Z")}, marks
+        for raw, at, offset in server.sql("SELECT l.raw, l.partition, l.offset FROM v_late l"):
+            assert server.sql(f"SELECT _value FROM s WHERE _partition = {at} AND _offset = {offset}") == [[raw]]
+
+
+def test_contract_the_answer_lists_100_and_says_when_it_was_cut():
+    """An event over 10 MB is a rejected line; something accepted or duplicate is 200, everything rejected 400, an empty body 200 with zeros."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, x TEXT, DEDUP KEY (id) WITHIN 1h)")
+        status, answer = server.post("s", ndjson([{"id": "a"}] * 102 + ["no"] * 101))
+        assert status == 200 and (answer["accepted"], answer["duplicates"], answer["rejected"]) == (1, 101, 101), answer
+        assert len(answer["errors"]) == len(answer["duplicate_of"]) == 100 and answer["errors_truncated"] and answer["duplicate_of_truncated"]
+        status, answer = server.post("s", ndjson([{"id": "a"}] * 100 + ["no"] * 100))
+        assert len(answer["errors"]) == len(answer["duplicate_of"]) == 100 and not {"errors_truncated", "duplicate_of_truncated"} & set(answer)
+        zeros = dict(accepted=0, duplicates=0, rejected=0, errors=[], duplicate_of=[], partitions=[])
+        for body in ("", "\n", " \r\n\n", "\ufeff"):
+            status, answer = server.post("s", body)
+            assert status == 200 and {k: answer[k] for k in zeros} == zeros, answer
+        edge = '{"id":"%s","x":"' + "x" * (10_000_000 - 17) + '"}'
+        status, answer = server.post("s", edge % "b" + "\n" + edge % "cc")
+        assert status == 200 and answer["accepted"] == 1 and reasons_of(answer) == [(1, "too_large")], answer
+        assert server.sql("SELECT length(_value), length(x) FROM s WHERE id = 'b'") == [[10_000_000, 10_000_000 - 17]]
+        body = gzip.compress(b'{"id":"z"}')
+        assert server.post("s", body, headers={"Content-Encoding": "gzip"})[1]["accepted"] == 1
+        # No type, or curl's form type, with { or [ in front is JSON.
+        for kind in ("application/x-www-form-urlencoded", ""):
+            status, _, told = server.request("POST", "/v1/streams/s/events", ' [{"id":"%s"}]' % (kind or "none"), {"Content-Type": kind} if kind else {})
+            assert status == 200 and json.loads(told)["accepted"] == 1, told
+
+
+def test_contract_no_web_page_that_a_user_visits_can_read_or_drop_anything():
+    """Host must be an IP literal, localhost or in [http] hosts, else 421; an Origin that is neither its own Host nor in [http] origins, or
+    Sec-Fetch-Site cross-site or same-site, is 403 cross_origin; no CORS header unless configured."""
+    with Server(env={"WEIR_HTTP_HOSTS": "weir.example", "WEIR_HTTP_ORIGINS": "https://app.example"}) as server:
+        own = f"127.0.0.1:{server.port}"
+        for headers, want in (({"Host": own}, 200), ({"Host": "10.1.2.3"}, 200), ({"Host": "[::1]:80"}, 200), ({"Host": "localhost"}, 200), ({"Host": "LocalHost:8080"}, 200),
+                              ({"Host": "weir.example:81"}, 200), ({"Host": "evil.example"}, 421), ({"Host": "127.0.0.1.evil.example"}, 421), ({"Host": "localhost.evil.example"}, 421),
+                              ({"Host": ""}, 421), ({"Origin": f"http://{own}"}, 200), ({"Origin": "https://app.example"}, 200), ({"Origin": "http://127.0.0.1:1"}, 403),
+                              ({"Origin": "http://evil.example"}, 403), ({"Origin": "null"}, 403), ({"Sec-Fetch-Site": "same-origin"}, 200), ({"Sec-Fetch-Site": "none"}, 200),
+                              ({"Sec-Fetch-Site": "same-site"}, 403), ({"Sec-Fetch-Site": "cross-site"}, 403), ({"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate"}, 403)):
+            for method, path, body in (("GET", "/v1/streams", None), ("GET", "/metrics", None), ("POST", "/v1/sql", "SELECT 1")):
+                status, answered, told = server.request(method, path, body, headers)
+                assert status == want, (headers, path, status, told)
+                if want == 403:
+                    assert json.loads(told)["code"] == "cross_origin", told
+                cors = {name: value for name, value in answered.items() if name.startswith("access-control")}
+                configured = headers.get("Origin") == "https://app.example"
+                assert cors == ({"access-control-allow-origin": "https://app.example"} if configured else {}), (headers, answered)
+        page = {"Origin": "http://evil.example", "Content-Type": "text/plain"}
+        assert server.request("POST", "/v1/streams/t/events", '{"a":1}', {**page, "Content-Type": "application/json"})[0] == 403
+        assert server.request("POST", "/v1/sql", "CREATE STREAM t (a TEXT)", page)[0] == 403
+        status, answered, _ = server.request("OPTIONS", "/v1/sql", None, {**page, "Access-Control-Request-Method": "POST"})
+        assert status == 403 and not [name for name in answered if name.startswith("access-control")], answered
+        assert server.sql("SHOW STREAMS") == []
+
+
+def test_contract_streams_and_their_events_as_get_shows_them():
+    """GET /v1/streams (prefix, sort, after, limit), /v1/streams/{s} and .../events: cursors cover all partitions and outlive a kill. Streams,
+    views, dead letters and late rows are tables that can be joined."""
+    with Server() as server:
+        for name in ("b1", "a2", "b3", "b2"):
+            server.sql(f"CREATE STREAM {name} (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts DELAY 1m, DEDUP KEY (id) WITHIN 1h) PARTITIONS 3 RETAIN 1d")
+        names, after = [], ""
+        while after is not None:
+            page = json.loads(server.request("GET", f"/v1/streams?prefix=b&sort=-name&limit=2&after={after}")[2])
+            names += [s["name"] for s in page["streams"]]
+            assert len(page["streams"]) <= 2
+            after = page["next"]
+        assert names == ["b3", "b2", "b1"], names
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(a2, 1h) GROUP BY window_start")
+        sent = []
+
+        def send(count):
+            events = [{"id": str(len(sent) + i), "n": len(sent) + i, "ts": "2024-01-01T0%d:00:00Z" % (0 if i == 9 else 5)} for i in range(count)]
+            assert server.post("a2", ndjson(events + ['{"id":"bad%d","n":"x","ts":"2024-01-01T00:00:00Z"}' % len(sent)]))[1]["accepted"] == count
+            sent.extend(json.dumps(event) for event in events)
+
+        for _ in range(4):
+            send(10)
+        info = json.loads(server.request("GET", "/v1/streams/a2")[2])
+        assert {"name": "a2", "leader": "n1", "shard": 0}.items() <= info.items(), info
+        ends = {p["partition"]: (p["start_offset"], p["end_offset"]) for p in info["partitions"]}
+        assert set(ends) == {0, 1, 2} and sum(end for _, end in ends.values()) == 40 and all(start == 0 for start, _ in ends.values()), info
+        assert info["columns"][1] == {"name": "n", "type": "INTEGER", "path": "$.n", "not_null": False}, info
+        assert {"partitions": 3, "retain": "1d", "delay": "1m", "dedup_key": ["id"], "dedup_within": "1h"}.items() <= info["settings"].items(), info
+        assert info["counters"] == {"received": 44, "stored": 40, "duplicate": 0, "dead_lettered": 4, "refused": 0}, info
+
+        def read(cursor, limit):
+            status, _, body = server.request("GET", f"/v1/streams/a2/events?limit={limit}" + (f"&from={cursor}" if cursor else ""))
+            assert status == 200, body
+            return json.loads(body)
+
+        got, next = [], ""
+        for turn in range(60):
+            page = read(next, 7)
+            if not page["events"]:
+                if len(sent) > 40:
+                    break
+                send(10)        # a cursor at the end goes on with what comes
+            got += page["events"]
+            next = page["next"]
+            if turn == 2:
+                server.kill()
+                server.start()
+        assert sorted(json.dumps(e["value"]) for e in got) == sorted(sent) and len(sent) == 50
+        places = collections.defaultdict(list)
+        for e in got:
+            places[e["partition"]].append(e["offset"])
+        assert all(offsets == list(range(len(offsets))) for offsets in places.values()), places       # a partition's in their order
+        assert [e["append_time"] for e in got] == sorted(e["append_time"] for e in got)
+        assert read(got[16]["cursor"], 1)["events"][0] == got[16]
+        assert server.request("GET", "/v1/streams/nope")[0] == server.request("GET", "/v1/streams/nope/events")[0] == 404
+        joined = server.sql("SELECT (SELECT count(*) FROM a2 s JOIN v ON v.window_start = bucket(s.ts, '1h')), (SELECT count(*) FROM a2_dead_letters d JOIN a2 s "
+                            "ON d.raw LIKE '%bad' || s.id || '\"%'), (SELECT count(*) FROM v_late l JOIN a2 s ON s._partition = l.partition AND s._offset = l.offset)")
+        late = server.sql("SELECT late FROM sys.views")[0][0]
+        assert joined[0][1] == 5 and joined[0][2] == late > 0 and joined[0][0] == 50 - late + server.sql("SELECT count(*) FROM v_late WHERE window_start IN (SELECT window_start FROM v)")[0][0], (joined, late)
+
+
+# ---- time: ticks, FLUSH, background builds ----
+
+MINUTES = "SELECT window_start, count(*) AS n FROM TUMBLE(s, 1m) GROUP BY window_start"
+
+
+def test_time_flush_closes_windows_and_what_comes_after_is_late():
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, ts TIMESTAMP, EVENT TIME ts DELAY 10s, DEDUP KEY (id) WITHIN 1h) PARTITIONS 3")
+        server.sql(f"CREATE MATERIALIZED VIEW v AS {MINUTES}")
+        server.post("s", "\n".join(json.dumps({"id": f"a{i}", "ts": f"2026-01-01T00:{i:02d}:30Z"}) for i in range(20)))
+        server.sql("FLUSH v")
+        marks = server.sql("SELECT watermark FROM sys.watermarks WHERE view = 'v'")
+        assert marks == [["2026-01-01T00:19:20.000Z"]] * 3, marks
+        server.post("s", '{"id":"late","ts":"2026-01-01T00:05:00Z"}')
+        assert server.sql("SELECT seen, windowed, late FROM sys.views") == [[21, 20, 1]]
+        before = server.sql("SELECT * FROM v ORDER BY 1")
+        server.kill()
+        server.start()
+        assert server.sql("SELECT watermark FROM sys.watermarks WHERE view = 'v'") == marks
+        assert server.sql("SELECT * FROM v ORDER BY 1") == before
+        status, _, body = server.sql_answer("FLUSH s")
+        assert status == 404 and b"but a stream" in body, (status, body)
+
+
+def test_time_an_idle_partition_goes_on_by_ticks():
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, k TEXT, ts TIMESTAMP, EVENT TIME ts IDLE AFTER 200ms, DEDUP KEY (id) WITHIN 1h) PARTITIONS 1 BY k")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(s, 500ms) GROUP BY window_start")
+        server.post("s", '{"id":"1","ts":"2026-01-01T00:00:00.100Z"}')
+        wait_for(lambda: server.sql("SELECT watermark >= '2026-01-01T00:00:00.500Z', idle FROM sys.watermarks") == [[1, 1]], "a tick")
+        server.post("s", '{"id":"2","ts":"2026-01-01T00:00:00.200Z"}')
+        assert server.sql("SELECT windowed, late FROM sys.views") == [[1, 1]]
+        server.kill()
+        server.start()
+        assert server.sql("SELECT windowed, late FROM sys.views") == [[1, 1]]
+        # Nothing is open: no more ticks.
+        entries = lambda: int(re.search(rb"^weir_entries_total (\d+)", server.request("GET", "/metrics")[2], re.M).group(1))
+        before = entries()
+        server.sql("SELECT count(*) FROM s")
+        assert entries() - before <= 1, "a second of counts at most"
+
+
+def test_time_a_view_is_built_in_the_background_and_a_restart_goes_on():
+    count = 200_000
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h) PARTITIONS 2")
+        for first in range(0, count, 10_000):
+            lines = "\n".join(json.dumps({"id": str(i), "ts": 1_767_225_600_000 + i, "pad": "x" * 200}) for i in range(first, first + 10_000))
+            assert server.post("s", lines)[0] == 200
+        created = threading.Thread(target=lambda: server.sql_answer(f"CREATE MATERIALIZED VIEW v AS {MINUTES} LATENESS 1h"))
+        created.start()
+        wait_for(lambda: server.sql("SELECT count(*) FROM sys.views") == [[1]], "the view is there")
+        state, progress = server.sql("SELECT state, progress FROM sys.views")[0]
+        assert state in ("building", "live") and 0 <= progress <= 1
+        if state == "building":
+            status, headers, body = server.sql_answer("SELECT * FROM v")
+            assert (status, json.loads(body)["code"]) == (503, "building") or server.sql("SELECT state FROM sys.views") == [["live"]], (status, body)
+        server.kill()
+        created.join()
+        server.start()
+        if server.sql("SELECT count(*) FROM sys.views") == [[0]]:
+            server.sql(f"CREATE MATERIALIZED VIEW v AS {MINUTES} LATENESS 1h")      # the kill came before its entry
+        server.post("s", '{"id":"more","ts":1767225600000}')
+        wait_live(server, "v")
+        assert server.sql("SELECT sum(n) FROM v") == [[count + 1]]
+        server.sql(f"CREATE MATERIALIZED VIEW w AS {MINUTES} LATENESS 1h FROM NOW")
+        assert server.sql("SELECT state, seen FROM sys.views WHERE name = 'w'") == [["live", 0]]
+        server.post("s", '{"id":"more2","ts":1767225600000}')
+        assert server.sql("SELECT sum(n) FROM w") == [[1]]
+
+
+# ---- configuration and API keys ----
+
+KEYS = {"reader": "read-" + "r" * 30, "writer": "write-" + "w" * 30, "admin": "own-" + "a" * 30}
+
+
+def auth_config(folder, text=""):
+    """A configuration file with a key a role."""
+    import hashlib
+    path = os.path.join(folder, "weir.toml")
+    keys = ", ".join('{ name = "%s", role = "%s", sha256 = "%s" }' % (r, r, hashlib.sha256(k.encode()).hexdigest()) for r, k in KEYS.items())
+    with open(path, "w") as f:
+        f.write(f"{text}[auth]\nkeys = [{keys}]\n")
+    return path
+
+
+def bearer(role):
+    return {"Authorization": "Bearer " + KEYS[role]} if role else {}
+
+
+def weir(*words, **env):
+    """A command without a server: (exit code, stdout, stderr)."""
+    done = subprocess.run([WEIR, *words], capture_output=True, text=True, timeout=60, env=dict(os.environ, **env))
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_config_a_flag_wins_over_a_variable_over_the_file_over_the_default():
+    folder = tempfile.mkdtemp(prefix="weir-config-")
+    try:
+        path = os.path.join(folder, "weir.toml")
+        with open(path, "w") as f:
+            f.write('[node]\nid = "file-1"\n[limits]\nmemory = "256MiB"\ndedup_memory = "8MiB"\n[http]\nlisten = "127.0.0.1:1"\nhosts = ["weir.example"]\n')
+        env = {"WEIR_CONFIG": path, "WEIR_LIMITS_MEMORY": "1GiB", "WEIR_HTTP_LISTEN": "127.0.0.1:2"}
+        with Server(env=env) as server:          # says --data and --http
+            got = {key: (value, origin) for key, value, origin in server.sql("SELECT key, value, origin FROM sys.config")}
+            assert got["node.id"] == ("file-1", "file"), got
+            assert got["limits.memory"] == ("1GiB", "env") and got["limits.dedup_memory"] == ("8MiB", "file"), got
+            assert got["http.listen"] == ("127.0.0.1:0", "flag") and got["node.data_dir"][1] == "flag", got
+            assert got["storage.wal_bytes"] == ("1GiB", "default"), got
+            assert server.sql("SELECT count(*) FROM sys.config WHERE origin = 'env'") == [[1]]
+            # ... and each is what the server does.
+            server.post("t", '{"event_id":"1"}')
+            assert server.sql("SELECT leader FROM sys.streams") == [["file-1"]]
+            assert server.request("GET", "/livez", headers={"Host": "weir.example"})[0] == 200
+            assert server.request("GET", "/livez", headers={"Host": "other.example"})[0] == 421
+        code, out, err = weir("config", "print", "--origin", "--node-id", "flag-1", **env)
+        assert code == 0 and not err, (code, err)
+        lines = {line.split(" = ")[0]: line for line in out.splitlines()}
+        assert lines["node.id"].startswith('node.id = "flag-1"') and lines["node.id"].endswith("# flag --node-id"), lines
+        assert lines["limits.memory"].endswith("# env WEIR_LIMITS_MEMORY"), lines
+        assert lines["limits.dedup_memory"].endswith(f"# file {path}:5"), lines
+        assert lines["storage.wal_bytes"].endswith("# default"), lines
+        code, out, _ = weir("config", "print", **env)
+        again = os.path.join(folder, "again.toml")
+        open(again, "w").write(out)
+        assert code == 0 and weir("config", "print", "--config", again)[1] == out, "what is printed is a file that says the same"
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_config_a_mistake_stops_the_start_and_is_told_with_its_line():
+    folder = tempfile.mkdtemp(prefix="weir-config-")
+    try:
+        path = os.path.join(folder, "weir.toml")
+        data = os.path.join(folder, "data")
+        for text, want in (
+                ('[http]\nlistn = "127.0.0.1:1"\n', ":2: unknown key http.listn; did you mean http.listen?"),
+                ('[htp]\nlisten = "127.0.0.1:1"\n', ":2: unknown key htp.listen; did you mean http.listen?"),
+                ('[kafka]\nlisten = "127.0.0.1:9092"\n', ":2: unknown key kafka.listen; this version has the sections"),
+                ("[limits]\n\nmemory = 512\n", ":3: limits.memory = 512: expected a size in quotes, with its unit"),
+                ('[limits]\nmemory = "512 mb"\n', ':2: limits.memory = "512 mb": expected a size such as 512MiB, 64MiB at least'),
+                ('[limits]\nmemory = "1MiB"\n', ":2: limits.memory = \"1MiB\": expected a size such as 512MiB, 64MiB at least"),
+                ('insecure = "no"\n', ":1: insecure = no: expected a boolean (true or false), not a string"),
+                ("[http\n", ":1:6: not TOML: "),
+                ('[auth]\nkeys = [\n{ name = "a", role = "god", sha256 = "00" }]\n', ":3: auth.keys: expected keys with")):
+            open(path, "w").write(text)
+            for words in (("serve", "--data", data, "--http", "127.0.0.1:0"), ("config", "check"), ("config", "print")):
+                code, out, err = weir(*words, "--config", path)
+                assert code == 2 and not out and err.startswith(f"error: {path}{want}"), (text, words, code, err)
+            assert not os.path.exists(data)
+        open(path, "w").write('[node]\nid = "n9"\n')
+        code, out, err = weir("config", "check", "--config", path)
+        assert code == 0 and not out and err.startswith(f"good: 1 setting from {path}, "), (code, err)
+        code, _, err = weir("config", "check", "--config", os.path.join(folder, "absent.toml"))
+        assert code == 2 and "absent.toml: No such file or directory" in err, err
+        code, _, err = weir("config", "check", "--config", os.path.join(ROOT, "config", "weir.toml"))
+        assert code == 0, err
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_config_an_address_that_others_can_reach_needs_keys_or_the_word_insecure():
+    folder = tempfile.mkdtemp(prefix="weir-config-")
+    try:
+        for address in ("0.0.0.0:0", "[::]:0"):
+            code, out, err = weir("serve", "--data", os.path.join(folder, "d"), "--http", address)
+            assert code == 2 and "there are no API keys" in err and "auth.keys" in err and "insecure = true" in err, (code, err)
+        assert not os.path.exists(os.path.join(folder, "d"))
+
+        def serves(words, env, headers):
+            log = os.path.join(folder, "log")
+            with open(log, "w") as f:
+                process = subprocess.Popen([WEIR, "serve", "--data", os.path.join(folder, "d"), "--http", "0.0.0.0:0", *words],
+                                           stdout=subprocess.DEVNULL, stderr=f, env=dict(os.environ, **env))
+            try:
+                wait_for(lambda: "ready in" in open(log).read() or process.poll() is not None, "the server is ready", 60)
+                text = open(log).read()
+                assert process.poll() is None, text
+                port = int(re.search(r"http://0\.0\.0\.0:(\d+)/v1/streams", text).group(1))
+                connection = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+                connection.request("GET", "/v1/streams", headers=headers)
+                status = connection.getresponse().status
+                connection.close()
+                return status, text
+            finally:
+                process.terminate()
+                process.wait(timeout=60)
+
+        assert serves(["--insecure"], {}, {})[0] == 200
+        path = auth_config(folder)
+        assert serves(["--config", path], {}, {})[0] == 401
+        status, text = serves([], {"WEIR_CONFIG": path}, bearer("reader"))
+        assert status == 200 and "unencrypted" in text, (status, text)
+        # Nobody is asked for keys that are switched off: they count as none.
+        code, _, err = weir("serve", "--data", os.path.join(folder, "d"), "--http", "0.0.0.0:0", WEIR_CONFIG=path, WEIR_AUTH_MODE="none")
+        assert code == 2 and "there are no API keys" in err, err
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_auth_every_route_wants_its_role():
+    folder = tempfile.mkdtemp(prefix="weir-auth-")
+    try:
+        with Server(extra=["--config", auth_config(folder)]) as server:
+            roles = (None, "wrong", "reader", "writer", "admin")
+
+            def status(role, method, path, body=None, kind="text/plain"):
+                headers = {"Authorization": "Bearer wrong"} if role == "wrong" else bearer(role)
+                return server.request(method, path, body, {**headers, **({"Content-Type": kind} if body else {})})
+
+            event = '{"event_id":"1"}'
+            view = "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(t, 1h) GROUP BY window_start"
+            # From which role on a request is answered, and how.
+            for method, path, body, kind, least, want in (
+                    ("GET", "/livez", None, None, 0, 200),
+                    ("GET", "/readyz", None, None, 0, 200),
+                    ("POST", "/v1/streams/t/events", event, "application/json", 3, 200),     # makes the stream
+                    ("GET", "/", None, None, 2, 200),
+                    ("GET", "/v1/streams", None, None, 2, 200),
+                    ("GET", "/v1/streams/t", None, None, 2, 200),
+                    ("GET", "/v1/streams/t/events", None, None, 2, 200),
+                    ("GET", "/v1/views", None, None, 2, 200),
+                    ("GET", "/v1/cluster", None, None, 2, 200),
+                    ("GET", "/metrics", None, None, 2, 200),
+                    ("GET", "/nothing", None, None, 2, 404),
+                    ("DELETE", "/v1/sql", None, None, 2, 405),
+                    ("POST", "/v1/sql", "SELECT count(*) FROM t", None, 2, 200),
+                    ("POST", "/v1/sql", "SHOW STREAMS", None, 2, 200),
+                    ("POST", "/v1/sql", "SELECT value FROM sys.config", None, 2, 200),
+                    ("POST", "/v1/sql?max_rows=10000", "SELECT 1", None, 2, 200),
+                    ("POST", "/v1/sql?max_rows=10001", "SELECT 1", None, 4, 200),
+                    ("POST", "/v1/sql?timeout_ms=10001", "SELECT 1", None, 4, 200),
+                    ("POST", "/v1/sql", "CREATE STREAM made (a TEXT)", None, 4, 200),
+                    ("POST", "/v1/sql", view, None, 4, 200),
+                    ("POST", "/v1/sql", "DROP VIEW v", None, 4, 200),
+                    ("POST", "/v1/sql", "DROP STREAM made", None, 4, 200)):
+                for at, role in enumerate(roles):
+                    expected = want if at >= least else 401 if at < 2 else 403
+                    got, headers, answer = status(role, method, path, body, kind or "text/plain")
+                    assert got == expected, (method, path, body, role, got, answer)
+                    assert ("www-authenticate" in headers) == (expected in (401, 403)), (path, role, headers)
+                    if expected in (401, 403):
+                        problem = json.loads(answer)
+                        assert problem["code"] == ("unauthorised" if expected == 401 else "forbidden"), problem
+                        needed = {3: "writer", 4: "admin"}.get(least)
+                        assert expected == 401 or f"needs the role {needed}" in problem["detail"], problem
+            assert [r[0] for r in json.loads(status("reader", "POST", "/v1/sql", "SHOW STREAMS")[2])["rows"]] == ["t"]
+            assert json.loads(status("reader", "POST", "/v1/sql", "SELECT count(*) FROM t")[2])["rows"] == [[1]]
+            # Whatever a page or a probe sends, the key is looked at only where it stands.
+            assert server.request("GET", "/v1/streams?access_token=" + KEYS["admin"])[0] == 401
+            assert server.request("GET", "/v1/streams", headers={"Cookie": "key=" + KEYS["admin"]})[0] == 401
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_auth_failures_are_counted_and_logged_without_what_was_presented():
+    folder = tempfile.mkdtemp(prefix="weir-auth-")
+    try:
+        with Server(extra=["--config", auth_config(folder)]) as server:
+            begin = time.monotonic()
+            for i in range(200):
+                secret = "guessed-secret-%d" % i if i % 2 else "a" * 2000
+                status, headers, body = server.request("GET", "/v1/streams", headers={"Authorization": "Bearer " + secret})
+                assert status == 401 and secret.encode() not in body and 'error="invalid_token"' in headers["www-authenticate"], (headers, body)
+            assert server.request("GET", "/v1/streams")[0] == 401
+            assert server.request("POST", "/v1/sql", "DROP STREAM x", bearer("writer"))[0] == 403
+            seconds = time.monotonic() - begin
+            text = server.request("GET", "/metrics", headers=bearer("reader"))[2].decode()
+            for reason, count in (("wrong_key", 200), ("missing", 1), ("role", 1), ("malformed", 0)):
+                assert f'weir_auth_failures_total{{reason="{reason}"}} {count}\n' in text, (reason, text)
+            log = open(server.log.name).read()
+            lines = [line for line in log.splitlines() if " auth_failed " in line]
+            assert 1 <= len(lines) <= seconds + 2 and "reason=wrong_key" in lines[0] and "peer=127.0.0.1:" in lines[0], lines
+            everything = log + open(f"/proc/{server.process.pid}/cmdline").read() + json.dumps(json.loads(
+                server.request("POST", "/v1/sql", "SELECT * FROM sys.config", bearer("reader"))[2]))
+            for secret in ("guessed-secret", "aaaaaaaa", *KEYS.values()):
+                assert secret not in everything, secret
+            for digest in re.findall(r"[0-9a-f]{64}", open(os.path.join(folder, "weir.toml")).read()):
+                assert digest not in everything and digest not in weir("config", "print", "--origin", WEIR_CONFIG=os.path.join(folder, "weir.toml"))[1]
+            # A good user is served all the while.
+            assert server.request("GET", "/v1/streams", headers=bearer("reader"))[0] == 200
+    finally:
+        shutil.rmtree(folder)
+
+
+def test_auth_the_command_line_presents_a_key_and_says_4_without_one():
+    folder = tempfile.mkdtemp(prefix="weir-auth-")
+    try:
+        root = os.path.join(folder, "root.key")
+        with open(os.open(root, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write("root-" + "0" * 30 + "\n")
+        key_file = os.path.join(folder, "writer.key")
+        with open(os.open(key_file, os.O_CREAT | os.O_WRONLY, 0o600), "w") as f:
+            f.write(KEYS["writer"] + "\n")
+        path = auth_config(folder)
+        with Server(extra=["--config", path], env={"WEIR_AUTH_ROOT_KEY_FILE": root}) as server:
+            at = {"WEIR_SERVER": f"http://127.0.0.1:{server.port}"}
+            events = os.path.join(folder, "events.ndjson")
+            open(events, "w").write('{"event_id":"1"}\n{"event_id":"2"}\n')
+            commands = (("sql", "SELECT 1"), ("tail", "t", "-n", "1"), ("stream", "ls"), ("stream", "info", "t"), ("status",), ("produce", "t", events))
+            for words in commands:
+                code, out, err = weir(*words, **at)
+                assert code == 4 and "API key" in err, (words, code, err)
+                code, out, err = weir(*words, "--api-key", "nonsense", **at)
+                assert code == 4 and "nonsense" not in err, (words, code, err)
+            assert weir("produce", "t", events, "--api-key", KEYS["reader"], **at)[0] == 4
+            assert weir("produce", "t", events, "--api-key-file", key_file, **at)[0] == 0
+            for words in commands:
+                code, out, err = weir(*words, WEIR_API_KEY=KEYS["writer"], **at)
+                assert code == 0, (words, code, err)
+            code, _, err = weir("sql", "DROP STREAM t", WEIR_API_KEY_FILE=key_file, **at)
+            assert code == 4 and "needs the role admin; this key (writer) is a writer" in err, (code, err)
+            assert weir("sql", "DROP STREAM t", WEIR_API_KEY_FILE=root, **at)[0] == 0
+        code, _, err = weir("config", "check", "--config", path, WEIR_AUTH_ROOT_KEY_FILE=events)
+        assert code == 2 and "can be read by others" in err, err
+    finally:
+        shutil.rmtree(folder)
+
+
+# ---- architecture.md, "Rules that follow" ----
+
+# Stops the server's apply thread where it looks at the disk's free space: it opens the FIFO that WEIR_TEST_GATE names,
+# which blocks until somebody opens it for writing. Without the FIFO it goes on.
+GATE_SOURCE = r"""
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+static void pass(const char* path) {
+    const char* gate = getenv("WEIR_TEST_GATE");
+    const size_t n = strlen(path);
+    if (gate == NULL || n < 9 || strcmp(path + n - 9, "/shards/0") != 0) return;
+    const int fd = open(gate, O_RDONLY | O_CLOEXEC);
+    if (fd >= 0) close(fd);
+}
+int statvfs(const char* path, struct statvfs* out) {
+    pass(path);
+    return ((int (*)(const char*, struct statvfs*))dlsym(RTLD_NEXT, "statvfs"))(path, out);
+}
+int statvfs64(const char* path, struct statvfs64* out) {
+    pass(path);
+    return ((int (*)(const char*, struct statvfs64*))dlsym(RTLD_NEXT, "statvfs64"))(path, out);
+}
+"""
+
+
+class GatedServer(Server):
+    """A server whose apply thread can be held, so that what is seen meanwhile does not hang on anybody's speed."""
+
+    def __init__(self, env=None):
+        compiler = shutil.which("cc") or shutil.which("gcc")
+        if compiler is None:
+            raise Skip("no C compiler for the gate")
+        self.folder = tempfile.mkdtemp(prefix="weir-gate-")
+        self.fifo = os.path.join(self.folder, "gate")
+        library = os.path.join(self.folder, "gate.so")
+        subprocess.run([compiler, "-shared", "-fPIC", "-o", library, "-x", "c", "-", "-ldl"], input=GATE_SOURCE.encode(), check=True)
+        super().__init__(env={**(env or {}), "LD_PRELOAD": library, "WEIR_TEST_GATE": self.fifo})
+
+    def start(self):
+        if not os.path.exists(self.fifo):
+            return super().start()
+        self.log = tempfile.NamedTemporaryFile(mode="w+", prefix="weir-log-", delete=False)
+        self.process = subprocess.Popen([WEIR, "serve", "--data", os.path.join(self.data, "d"), "--http", "127.0.0.1:0"],
+                                        stdout=subprocess.DEVNULL, stderr=self.log, env=self.env)
+        wait_for(lambda: re.search(r"http://127\.0\.0\.1:(\d+)/v1/streams", open(self.log.name).read()), "the door is open", 60)
+        self.port = int(re.search(r"http://127\.0\.0\.1:(\d+)/v1/streams", open(self.log.name).read()).group(1))
+
+    def close_gate(self):
+        os.mkfifo(self.fifo)
+
+    def let_one_pass(self):
+        os.close(os.open(self.fifo, os.O_WRONLY))        # returns when somebody stands there
+
+    def open_gate(self):
+        if os.path.exists(self.fifo):
+            fd = os.open(self.fifo, os.O_RDWR)           # a writer for whoever stands there or comes
+            os.unlink(self.fifo)
+            os.close(fd)
+
+    def close(self):
+        self.open_gate()
+        super().close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def metric(self, name):
+        found = re.search(rf"^{re.escape(name)} (\S+)$", self.request("GET", "/metrics")[2].decode(), re.M)
+        return float(found.group(1)) if found else None
+
+    def committed(self):
+        return json.loads(self.request("GET", "/v1/cluster")[2])["shards"][0]["committed"]
+
+
+def children_of(pid):
+    return [int(p) for p in subprocess.run(["ps", "-o", "pid=", "--ppid", str(pid)], capture_output=True, text=True).stdout.split()]
+
+
+def is_running(pid):
+    try:
+        return open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def test_rule_nobody_sees_the_past():
+    """rule: nobody sees the past: after kill -9 a server answers `recovering` until what its log held is applied"""
+    lines = example_lines()
+    accepted, _, _, table = truth(lines)
+    with GatedServer() as server:
+        server.create_access()
+        send_all(server, lines[:700], 100)
+        server.close_gate()
+        send_all(server, lines[700:], 100)               # acknowledged, and applied by nobody
+        server.kill()
+        server.start()
+        new = json.dumps({"event_id": "while recovering", "timestamp": "2015-05-17T10:00:00Z", "properties": {"status": 200}})
+        for entries in (0, 1, 5, 2):
+            for _ in range(entries):
+                server.let_one_pass()
+            assert server.request("GET", "/livez")[0] == 200
+            for method, path, body, kind in (("GET", "/readyz", None, None), ("GET", "/v1/streams", None, None),
+                                             ("GET", "/v1/streams/access", None, None), ("GET", "/v1/views", None, None),
+                                             ("GET", "/v1/streams/access/events?limit=1", None, None),
+                                             ("GET", "/v1/streams/access/events?from=end", None, None),
+                                             ("POST", "/v1/sql", "SELECT count(*) FROM access", "text/plain"),
+                                             ("POST", "/v1/sql", "SELECT * FROM access_1h", "text/plain"),
+                                             ("POST", "/v1/sql", "SHOW STREAMS", "text/plain"),
+                                             ("POST", "/v1/sql", "CREATE STREAM other (a TEXT)", "text/plain"),
+                                             ("POST", "/v1/sql", "DROP MATERIALIZED VIEW access_1h", "text/plain"),
+                                             ("POST", "/v1/streams/access/events", new, "application/json"),
+                                             ("POST", "/v1/streams/unknown/events", new, "application/json")):
+                status, headers, answer = server.request(method, path, body, {"Content-Type": kind} if kind else {})
+                assert status == 503 and json.loads(answer)["code"] == "recovering" and "retry-after" in headers, (path, status, answer)
+        server.open_gate()
+        wait_for(lambda: server.request("GET", "/readyz")[0] == 200, "ready", 60)
+        # The first that anybody sees is everything, and nothing of what was turned away.
+        assert server.sql("SELECT count(*), count(DISTINCT event_id) FROM access") == [[accepted, accepted]]
+        assert view_table(server) == table
+        assert server.sql("SHOW STREAMS")[0][0] == "access" and len(server.sql("SHOW STREAMS")) == 1
+        assert server.metric("weir_apply_entries_from_wal_total") > 0
+        assert server.post("access", new, "application/json")[1]["accepted"] == 1
+
+
+def test_rule_queues_full():
+    """rule: queue 1 full: 503 with Retry-After; queue 2 full: apply reads the log; far behind, proposals wait; all counts agree"""
+    size, lag = 4_000_000, 90_000_000
+    lock, answers = threading.Lock(), []
+
+    def line(i):
+        return json.dumps({"event_id": str(i), "timestamp": "2024-01-01T00:00:00Z", "pad": "x" * size})
+
+    with GatedServer(env={"WEIR_STORAGE_APPLY_LAG_BYTES": str(lag)}) as server:
+        server.sql("CREATE STREAM s (event_id TEXT, ts TIMESTAMP FROM '$.timestamp', pad TEXT, EVENT TIME ts, DEDUP KEY (event_id) WITHIN 1h)")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n, sum(length(pad)) AS bytes FROM TUMBLE(s, 1h) GROUP BY window_start")
+        server.close_gate()
+        sent = 0
+        while server.metric("weir_entry_bytes_total") <= lag:
+            status, answer = server.post("s", line(sent), "application/json")
+            assert status == 200 and answer["accepted"] == 1, answer             # acknowledged, applied by nobody
+            sent += 1
+        assert sent == lag // size + 1, sent
+        assert 0 < server.metric("weir_apply_queue_bytes") <= 64 << 20          # queue 2 ends below what was sent
+
+        def client(i):
+            answer = server.request("POST", "/v1/streams/s/events", line(i), {"Content-Type": "application/json"})
+            with lock:
+                answers.append((i, answer))
+
+        def refused():
+            with lock:
+                return [a for a in answers if a[1][0] != 200]
+
+        threads = []
+        while not refused() and len(threads) < 36:
+            before = server.metric("weir_admission_queue_bytes")
+            threads.append(threading.Thread(target=client, args=(sent + len(threads),)))
+            threads[-1].start()
+            until = time.monotonic() + 1
+            while not refused() and server.metric("weir_admission_queue_bytes") <= before and time.monotonic() < until:
+                time.sleep(0.01)
+        assert len(refused()) == 1 and len(answers) == 1, answers               # nobody else was answered
+        again, (status, headers, body) = answers.pop()
+        problem = json.loads(body)
+        assert status == 503 and problem["code"] == "overloaded" and problem["retryable"] and "queue is full" in problem["detail"], problem
+        assert int(headers["retry-after"]) >= 1, headers
+        assert 0 < server.metric("weir_admission_queue_bytes") <= 96 << 20
+        assert server.metric("weir_requests_turned_away_total") == 1
+
+        server.open_gate()
+        for thread in threads:
+            thread.join()
+        assert all(a[0] == 200 and json.loads(a[2])["accepted"] == 1 for _, a in answers), [a[0] for _, a in answers]
+        status, answer = server.post("s", line(again), "application/json")
+        assert status == 200 and answer["accepted"] == 1 and answer["duplicates"] == 0, answer     # nothing of it had been taken
+        total = sent + len(threads)
+        assert server.sql("SELECT count(*), count(DISTINCT event_id), sum(length(pad)) FROM s", timeout_ms=60000) == [[total, total, total * size]]
+        assert server.sql("SELECT sum(n), sum(bytes) FROM v") == [[total, total * size]]
+        assert counters(server, "s") == {"received": total, "stored": total, "duplicate": 0, "dead_lettered": 0, "refused": 0}
+        assert server.metric('weir_events_total{result="stored"}') == total
+        assert server.metric("weir_apply_entries_from_wal_total") > 0 and server.metric("weir_apply_records_decoded_again_total") > 0
+
+
+def test_rule_create_over_two_groups():
+    """rule: CREATE over two groups: a statement that a crash cut between its two entries is finished by the next start"""
+    with GatedServer() as server:
+        server.sql("CREATE STREAM old (a TEXT)")
+        server.close_gate()
+        for statement in ("CREATE STREAM fresh (a TEXT)", "DROP STREAM old"):
+            before = server.committed()
+
+            def ask():
+                try:
+                    server.sql_answer(statement)
+                except (OSError, http.client.HTTPException):
+                    pass                                     # its server died
+
+            client = threading.Thread(target=ask)
+            client.start()
+            wait_for(lambda: server.committed() > before, "the first of the two entries is committed")
+        assert server.sql("SELECT name FROM sys.streams") == [["old"]]          # nothing of it is applied
+        server.kill()
+        client.join()
+        server.open_gate()
+        server.start()
+        wait_for(lambda: server.sql("SELECT name FROM sys.streams") == [["fresh"]], "both are finished")
+        assert server.post("fresh", '{"a":"1"}')[1]["accepted"] == 1
+        server.sql("CREATE STREAM old (b TEXT)")
+        assert server.sql("SELECT count(*) FROM old") == [[0]]
+
+
+def test_rule_one_read_is_one_index():
+    """rule: one read is one index: count(*) of a stream = windowed + late + filtered of its view in every statement under load"""
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts, DEDUP KEY (id) WITHIN 1h) PARTITIONS 3")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c, sum(n) AS total FROM TUMBLE(s, 1m) WHERE n % 5 <> 0 GROUP BY window_start LATENESS 0s")
+        server.sql("CREATE MATERIALIZED VIEW w AS SELECT window_start, count(*) AS c, sum(n) AS total FROM TUMBLE(s, 1m) GROUP BY window_start LATENESS 7d")
+        stop, errors = threading.Event(), []
+
+        def load(seed):
+            rng = random.Random(seed)
+            for batch in range(100_000):
+                if stop.is_set():
+                    return
+                first = batch * 40
+                body = "\n".join(json.dumps({"id": f"{seed}-{first + k}", "n": first + k, "ts": 1_700_000_000_000 + (first + k) * 500 - (rng.randrange(900_000) if k % 9 == 0 else 0)})
+                                 for k in range(40))
+                status, answer = server.post("s", body)
+                if status != 200 or answer["accepted"] != 40:
+                    errors.append(answer)
+                    return
+                if batch > 250:
+                    stop.wait(0.05)                          # the stream need not grow without end
+
+        threads = [threading.Thread(target=load, args=(seed,)) for seed in (1, 2)]
+        for thread in threads:
+            thread.start()
+        statement = ("SELECT (SELECT count(*) FROM s), v.seen, v.filtered, v.windowed, v.late, (SELECT coalesce(sum(c), 0) FROM v), (SELECT count(*) FROM v_late), "
+                     "w.windowed, (SELECT coalesce(sum(c), 0) FROM w), (SELECT stored FROM sys.counters) FROM sys.views v JOIN sys.views w ON w.name = 'w' WHERE v.name = 'v'")
+        joined = "SELECT count(*), sum(x.c <> w.c OR x.total <> w.total) FROM (SELECT bucket(ts, '1m') AS at, count(*) AS c, sum(n) AS total FROM s GROUP BY 1) x LEFT JOIN w ON w.window_start = x.at"
+        seen = set()
+        try:
+            for i in range(5000):                                # hundreds, and until it has changed often
+                if i >= 400 and len(seen) >= 100:
+                    break
+                events, view_seen, filtered, windowed, late, rows, late_rows, windowed_w, rows_w, stored = server.sql(statement)[0]
+                assert events == view_seen == stored == windowed + late + filtered, (events, view_seen, stored, windowed, late, filtered)
+                assert (rows, late_rows) == (windowed, late), (rows, windowed, late_rows, late)
+                assert rows_w == windowed_w == events, (rows_w, windowed_w, events)
+                seen.add(events)
+                if i % 20 == 0:
+                    windows, different = server.sql(joined)[0]
+                    assert not different, (windows, different)                    # window by window, NULL where w lacks one
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        assert not errors, errors
+        assert len(seen) >= 100 and late > 0 and filtered > 0, (len(seen), late, filtered)
+
+
+def test_rule_user_sql_runs_in_worker_processes():
+    """rule: user SQL runs in worker processes: from the first query on, niced, and gone with the server whatever they compute"""
+    with Server() as server:
+        server.post("t", '{"event_id":"1"}')
+        server.request("GET", "/v1/streams/t/events")
+        assert children_of(server.process.pid) == []
+        assert server.sql("SELECT count(*) FROM t") == [[1]]
+        workers = children_of(server.process.pid)
+        assert len(workers) == 1 and b"\0sql-worker\0" in open(f"/proc/{workers[0]}/cmdline", "rb").read(), workers
+        nice = [os.getpriority(os.PRIO_PROCESS, pid) for pid in (server.process.pid, workers[0])]
+        assert nice[1] == min(19, nice[0] + 5), nice
+        assert "unlimited" not in re.search(r"Max address space.*", open(f"/proc/{workers[0]}/limits").read()).group(0).split()[3]
+        # One comparison of millions times millions of bytes: nothing in the engine looks up for hours.
+        deaf = "SELECT instr(printf('%.*c', 10000000, 'a'), printf('%.*c', 5000000, 'a') || 'b')"
+        assert server.sql_answer(deaf, timeout_ms=300)[0] == 408
+        assert server.sql("SELECT count(*) FROM t") == [[1]]
+
+        def ask():
+            try:
+                server.sql_answer(deaf, timeout_ms=120000)
+            except (OSError, http.client.HTTPException):
+                pass                                         # its server died
+
+        def ticks(pid):
+            fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
+            return int(fields[11])
+
+        client = threading.Thread(target=ask)
+        client.start()
+        worker = children_of(server.process.pid)[0]
+        before = ticks(worker)
+        wait_for(lambda: ticks(worker) > before + 10, "the worker computes")
+        server.kill()
+        client.join()
+        wait_for(lambda: not is_running(worker), "the worker is gone", 1)
+        server.start()
+
+
+def zstd_of(data):
+    """One frame, by the library that the server itself links."""
+    import ctypes
+    library = ctypes.CDLL("libzstd.so.1")
+    library.ZSTD_compressBound.restype = library.ZSTD_compress.restype = ctypes.c_size_t
+    room = library.ZSTD_compressBound(ctypes.c_size_t(len(data)))
+    out = ctypes.create_string_buffer(room)
+    size = library.ZSTD_compress(out, ctypes.c_size_t(room), data, ctypes.c_size_t(len(data)), 3)
+    assert size <= room, "ZSTD_compress failed"
+    return out.raw[:size]
+
+
+def peak_memory(pid):
+    return int(re.search(r"VmHWM:\s+(\d+) kB", open(f"/proc/{pid}/status").read()).group(1)) * 1024
+
+
+def test_door_plain_gzip_and_zstd_give_the_same_rows_however_they_are_cut():
+    lines = example_lines()[:3000]
+    rng = random.Random(5)
+    pack = {"plain": (lambda b: b, {}), "gzip": (gzip.compress, {"Content-Encoding": "gzip"}),
+            "zstd": (zstd_of, {"Content-Encoding": "zstd"})}
+    with Server() as server:
+        seen = []
+        for name, (packed, headers) in pack.items():
+            server.sql(open(ACCESS_SQL).read().split(";")[0].replace("access", f"access_{name}"))
+            total = collections.Counter()
+            for i in range(0, len(lines), 500):
+                body = packed(b"\n".join(lines[i:i + 500]) + b"\n")
+                if rng.random() < 0.5:
+                    cuts = sorted(rng.sample(range(1, len(body)), 5))
+                    body = iter([body[a:b] for a, b in zip([0] + cuts, cuts + [len(body)])])  # chunked
+                status, answer = server.post(f"access_{name}", body, headers=headers)
+                assert status in (200, 400), answer
+                for key in ("accepted", "duplicates", "rejected"):
+                    total[key] += answer[key]
+            rows = server.sql(f"SELECT event_id, path, status, ts, _partition, _offset FROM access_{name} ORDER BY 1", max_rows=100000)
+            dead = server.sql(f"SELECT reason, raw FROM access_{name}_dead_letters ORDER BY 1, 2", max_rows=100000)
+            seen.append((dict(total), rows, dead))
+        assert seen[1] == seen[0] and seen[2] == seen[0], [s[0] for s in seen]
+        assert seen[0][0]["accepted"] > 1000 and seen[0][0]["rejected"] > 0
+
+
+def test_door_bombs_end_at_64_mib_and_cost_no_more_memory():
+    zeros = bytes(1 << 20)
+    bombs = {"gzip": gzip.compress(zeros) * 1024, "zstd": zstd_of(zeros) * 1024}
+    empty = {"gzip": gzip.compress(b"") * 100_000, "zstd": (zstd_of(b"") + b"\x50\x2a\x4d\x18\x04\0\0\0skip") * 100_000}
+    with Server() as server:
+        for coding in bombs:
+            for _ in range(3):
+                status, _, answer = server.request("POST", "/v1/streams/t/events", bombs[coding],
+                                                   {"Content-Type": "application/json", "Content-Encoding": coding})
+                assert status == 413 and json.loads(answer)["code"] == "too_large", (coding, status, answer)
+            status, answer = server.post("t", empty[coding], headers={"Content-Encoding": coding})
+            assert (status, answer["accepted"]) == (200, 0), (coding, answer)
+            status, answer = server.post("t", b"{\"a\":1}", headers={"Content-Encoding": coding})
+            assert status == 400 and coding in answer["detail"], answer
+        # A frame that wants a window of 128 MiB for a few bytes (RFC 9659 allows 8 MiB).
+        status, answer = server.post("t", b"\x28\xb5\x2f\xfd\x00\x88\x19\x00\x00{}\n", headers={"Content-Encoding": "zstd"})
+        assert status == 413 and "window" in answer["detail"], (status, answer)
+        for listed in ("br", "gzip, zstd", "deflate"):
+            status, headers, _ = server.request("POST", "/v1/streams/t/events", b"{}",
+                                                {"Content-Type": "application/json", "Content-Encoding": listed})
+            assert status == 415 and headers["accept-encoding"] == "gzip, zstd", (listed, status, headers)
+        assert peak_memory(server.pid()) < 300 << 20, peak_memory(server.pid()) >> 20
+        assert server.request("GET", "/v1/streams")[0] == 200
+
+
+def test_door_a_cloudevent_is_one_event_in_every_mode():
+    def structured(n, **more):
+        return {"specversion": "1.0", "id": f"e{n}", "source": "/shop", "type": "order.made", "time": f"2024-05-06T07:08:{n:02d}Z",
+                "data": {"total": n}, **more}
+
+    def fields(n, **more):
+        return {"ce-specversion": "1.0", "ce-id": f"e{n}", "ce-source": "/shop", "ce-type": "order.made",
+                "ce-time": f"2024-05-06T07:08:{n:02d}Z", **more}
+
+    with Server() as server:
+        server.sql("CREATE STREAM orders (id TEXT, source TEXT, kind TEXT FROM '$.type', total INTEGER NOT NULL FROM '$.data.total', "
+                   "at TIMESTAMP FROM '$.time', EVENT TIME at, DEDUP KEY (source, id) WITHIN 1d)")
+        for stream in ("orders", "undeclared"):
+            text = json.dumps(structured(1), indent=1)          # kept byte for byte
+            assert server.post(stream, text, "application/cloudevents+json")[1]["accepted"] == 1
+            batch = json.dumps([structured(2), structured(1), structured(3, partitionkey="user-7")])
+            answer = server.post(stream, batch, "application/cloudevents-batch+json")[1]
+            assert (answer["accepted"], answer["duplicates"]) == (2, 1), answer
+            assert server.post(stream, "[]", "application/cloudevents-batch+json") [1]["accepted"] == 0
+            answer = server.post(stream, '{"total":4}', "application/json", fields(4))[1]
+            assert answer["accepted"] == 1, answer
+            # The same event in another mode is the same event.
+            assert server.post(stream, '{"total":3}', "application/json", fields(3))[1]["duplicates"] == 1
+            assert server.post(stream, json.dumps(structured(4)), "application/cloudevents+json")[1]["duplicates"] == 1
+            # Same id, other source: another event.
+            other = dict(fields(4), **{"ce-source": "%2Fother%20shop"})
+            assert server.post(stream, '{"total":4}', "application/json", other)[1]["accepted"] == 1
+            status, answer = server.post(stream, '{"id":"x","source":"/shop"}', "application/cloudevents+json")
+            assert status == 400 and answer["errors"][0]["code"] == "bad_cloudevent", answer
+            assert server.sql(f"SELECT reason, raw FROM {stream}_dead_letters") == [["bad_cloudevent", '{"id":"x","source":"/shop"}']]
+            status, answer = server.post(stream, "{}", "application/json", {"ce-id": "1"})
+            assert status == 400 and answer["code"] == "bad_cloudevent" and "ce-specversion" in answer["detail"], answer
+            server.kill()
+            server.start()
+            wait_for(lambda: server.request("GET", "/readyz")[0] == 200, "ready")
+            values = {e["value"] if isinstance(e["value"], str) else json.dumps(e["value"])
+                      for e in json.loads(server.request("GET", f"/v1/streams/{stream}/events?limit=100")[2])["events"]}
+            assert len(values) == 5, values
+        assert server.sql("SELECT source, id, kind, total, at FROM orders ORDER BY 2, 1") == [
+            ["/shop", "e1", "order.made", 1, "2024-05-06T07:08:01.000Z"], ["/shop", "e2", "order.made", 2, "2024-05-06T07:08:02.000Z"],
+            ["/shop", "e3", "order.made", 3, "2024-05-06T07:08:03.000Z"], ["/other shop", "e4", "order.made", 4, "2024-05-06T07:08:04.000Z"],
+            ["/shop", "e4", "order.made", 4, "2024-05-06T07:08:04.000Z"]]
+        assert server.sql("SELECT event_source, event_id, event_type, event_time, key, payload ->> '$.data.total' FROM undeclared "
+                          "WHERE event_id IN ('e3', 'e4') ORDER BY 2, 1") == [
+            ["/shop", "e3", "order.made", "2024-05-06T07:08:03.000Z", "user-7", 3],
+            ["/other shop", "e4", "order.made", "2024-05-06T07:08:04.000Z", None, 4],
+            ["/shop", "e4", "order.made", "2024-05-06T07:08:04.000Z", None, 4]]
+        raw = server.sql("SELECT printf('%s', payload) FROM undeclared WHERE event_id = 'e1'")[0][0]
+        assert raw == json.dumps(structured(1), indent=1), raw
+        # Data of other types, and data that is not what it says.
+        for n, (kind, body, want) in enumerate([("text/plain", "a \"b\"".encode(), '"data":"a \\"b\\""'),
+                                                ("application/octet-stream", b"\0\xff", '"data_base64":"AP8="'), ("image/png", b"", None)]):
+            assert server.post("blobs", body, kind, fields(n))[1]["accepted"] == 1
+            query = f"SELECT payload FROM blobs WHERE event_id = 'e{n}'"
+            stored = server.sql_answer(query)[2].decode()
+            assert (want in stored) if want else ('"data"' not in stored and "data_base64" not in stored), stored
+            assert server.sql(query)[0][0]["datacontenttype"] == kind
+        status, answer = server.post("blobs", '1,"id":"forged"', "application/json", fields(9))
+        assert status == 400 and answer["errors"][0]["code"] == "malformed_json", answer
+        assert server.sql("SELECT raw FROM blobs_dead_letters") == [['1,"id":"forged"']]
+        # The handshake that webhook senders begin with.
+        status, headers, _ = server.request("OPTIONS", "/v1/streams/orders/events", headers={"WebHook-Request-Origin": "sender.example.com"})
+        assert status == 200 and headers["webhook-allowed-origin"] == "*" and "POST" in headers["allow"], (status, headers)
+
+
+def test_door_statuses_are_what_senders_act_on():
+    with Server() as server:
+        events = "/v1/streams/t/events"
+        for kind in ("application/json; charset=utf-8", "application/json;charset=\"UTF-8\"", "Application/JSON"):
+            assert server.post("t", '{"event_id":"1"}', kind)[0] == 200, kind
+        for kind in ("application/x-ndjson; charset=utf-8", "application/ndjson", "application/jsonl", "application/stream+json"):
+            assert server.post("t", '{"event_id":"2"}\n\n{"event_id":"3"}', kind)[0] == 200, kind
+        # No type, and what curl -d says: JSON where it looks like that.
+        assert server.request("POST", events, b'{"event_id":"4"}')[0] == 200
+        assert server.request("POST", events, b' [{"event_id":"5"}]', {"Content-Type": "application/x-www-form-urlencoded"})[0] == 200
+        for kind, body in (("text/csv", b"a,b"), ("application/x-www-form-urlencoded", b"a=b"), ("application/json; charset=utf-16", b"{}")):
+            status, headers, answer = server.request("POST", events, body, {"Content-Type": kind})
+            assert status == 415 and json.loads(answer)["code"] == "unsupported_media_type", (kind, status, answer)
+            if "charset" not in kind:
+                for listed in ("application/json", "application/x-ndjson", "application/cloudevents+json"):
+                    assert listed in json.loads(answer)["detail"] and (listed in headers["accept"]), (listed, headers)
+        for method in ("PUT", "DELETE", "PATCH"):
+            status, headers, _ = server.request(method, events, b"{}")
+            assert status == 405 and "POST" in headers["allow"], (method, status, headers)
+        for path in ("/v1/streams/t/events/", "/v1/streams//events", "/v1/streams/t", "/V1/streams/t/events", "/v1/streams/t/events?a=b"):
+            status, headers, _ = server.request("POST", path, b"{}", {"Content-Type": "application/json"})
+            assert not 300 <= status < 400 and "location" not in headers, (path, status)
+        # 100-continue is answered before the body, and a refusal comes in its stead.
+        for fields, want in (("Content-Length: 16", b"HTTP/1.1 100 Continue"), ("Content-Length: 99999999", b"HTTP/1.1 413"),
+                             ("Content-Length: 16\r\nContent-Type: text/csv", b"HTTP/1.1 415")):
+            with socket.create_connection(("127.0.0.1", server.port), timeout=20) as s:
+                s.sendall(f"POST {events} HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n{fields}\r\n\r\n".encode())
+                assert s.recv(4096).startswith(want), fields
+                if b"100" in want:
+                    s.sendall(b'{"event_id":"6"}')
+                    assert s.recv(4096).startswith(b"HTTP/1.1 200")
+        assert server.sql("SELECT count(*) FROM t")[0][0] == 6 + 1      # "a=b" behind '?' is an event without an id
+
+
+def test_door_an_idempotency_key_makes_a_request_retriable_across_kill_9():
+    def key(text):
+        return {"Idempotency-Key": f'"{text}"', "Content-Type": "application/x-ndjson"}
+
+    def ask(stream, body, headers):
+        return server.request("POST", f"/v1/streams/{stream}/events", body, headers)
+
+    with Server() as server:
+        server.sql("CREATE STREAM plain (n INTEGER)")               # no DEDUP: only the key can tell
+        body = b'{"n":1}\n{"n":2}\nbroken\n'
+        status, headers, first = ask("plain", body, key("a"))
+        assert status == 200 and "idempotency-replayed" not in headers, headers
+        for _ in range(2):
+            for fields in (key("a"), dict(key("a"), **{"Idempotency-Key": "a"})):
+                status, headers, again = ask("plain", body, fields)
+                assert (status, again) == (200, first) and headers["idempotency-replayed"] == "true", (status, headers, again)
+            status, headers, again = ask("plain", gzip.compress(body), dict(key("a"), **{"Content-Encoding": "gzip"}))
+            assert (status, again) == (200, first), (status, again)
+            status, _, answer = ask("plain", b'{"n":3}\n', key("a"))
+            assert status == 422 and json.loads(answer)["code"] == "idempotency_key_reused", answer
+            server.kill()
+            server.start()
+            wait_for(lambda: server.request("GET", "/readyz")[0] == 200, "ready")
+        status, _, rejected = ask("plain", b"broken\n", key("bad"))
+        assert status == 400
+        assert ask("plain", b"broken\n", key("bad"))[::2] == (400, rejected)
+        assert ask("other", body, key("a"))[0] == 200               # a key is one of its stream
+        assert server.sql("SELECT count(*) FROM plain") == [[2]]
+        assert server.sql("SELECT count(*) FROM plain_dead_letters") == [[2]]
+        assert ask("plain", b"{}", {"Idempotency-Key": '""'})[0] == 400
+        # Many at once with one key: one is stored, the others hear its answer or 409.
+        outcomes = []
+
+        def same():
+            status, headers, answer = ask("plain", b'{"n":7}\n', key("same"))
+            outcomes.append((status, headers.get("idempotency-replayed"), headers.get("retry-after")))
+
+        threads = [threading.Thread(target=same) for _ in range(12)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        assert sum(s == 200 and not r for s, r, _ in outcomes) == 1, outcomes
+        assert all(s == 200 or (s == 409 and int(after) > 0) for s, _, after in outcomes), outcomes
+        assert server.sql("SELECT count(*) FROM plain WHERE n = 7") == [[1]]
+        # Retried until acknowledged, while the server is killed again and again: each request counts once.
+        server.sql("CREATE STREAM counted (n INTEGER)")
+        sent = []
+        lock = threading.Lock()
+        enough = threading.Event()
+
+        def client():
+            while not enough.is_set():
+                with lock:
+                    n = len(sent)
+                    sent.append(n)
+                while True:
+                    try:
+                        status, _, answer = ask("counted", f'{{"n":{n}}}\n'.encode(), key(f"n{n}"))
+                        if status == 200:
+                            assert json.loads(answer)["accepted"] == 1, answer
+                            break
+                        assert status in (409, 503, 504), (status, answer)
+                    except (OSError, http.client.HTTPException, ValueError):
+                        pass
+                    time.sleep(0.01)
+
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        for t in threads:
+            t.start()
+        rng = random.Random(11)
+        for _ in range(6):
+            time.sleep(rng.uniform(0.01, 0.1))
+            server.kill()
+            server.start()
+        enough.set()
+        for t in threads:
+            t.join()
+        assert server.sql("SELECT count(*), count(DISTINCT n) FROM counted") == [[len(sent), len(sent)]]
+        assert server.sql("SELECT count(*) FROM sys.streams WHERE name = 'answers'") == [[0]]
+
+
+# ---- what views can say, and when they say it ----
+
+
+def test_view_distinct_first_last_and_having_equal_a_recomputation():
+    """The table of a view is what its stream's rows come to, however they were sent, also over kill -9."""
+    view = ("CREATE MATERIALIZED VIEW wide AS SELECT window_start, status, count(*) AS n, count(DISTINCT user_id) AS users, "
+            "count(DISTINCT bytes % 7) AS sevenths, first(path) AS opened, last(bytes) AS closed, first(ts) AS since FROM TUMBLE(access, 5m) "
+            "GROUP BY window_start, status HAVING n > 2 AND count(DISTINCT path) < 8 LATENESS 7d EMIT CHANGES")
+    lines = example_lines()
+
+    def recomputed(server):
+        groups = collections.defaultdict(list)
+        for window, *row in server.sql("SELECT bucket(ts, '5m'), status, epoch_ms(ts), _partition, _offset, user_id, path, bytes, ts FROM access",
+                                       max_rows=1000000):
+            groups[window, row[0]].append(row[1:])
+        table = []
+        for (window, status), rows in groups.items():
+            rows.sort(key=lambda r: r[:3])          # event time, partition, offset
+            paths = [r[4] for r in rows if r[4] is not None]
+            sizes = [r[5] for r in rows if r[5] is not None]
+            if len(rows) > 2 and len(set(paths)) < 8:
+                table.append([window, status, len(rows), len({r[3] for r in rows if r[3] is not None}), len({s % 7 for s in sizes}),
+                              paths[0] if paths else None, sizes[-1] if sizes else None, rows[0][6]])
+        return sorted(table)
+
+    for size, kills in ((37, 0), (500, 0), (len(lines), 0), (200, 4)):
+        with Server() as server:
+            server.create_access()
+            server.sql(view)
+            rng = random.Random(size)
+            for i in range(0, len(lines), size):
+                assert server.post("access", b"\n".join(lines[i:i + size]))[0] in (200, 400)
+                if kills and rng.random() < 0.15:
+                    kills -= 1
+                    server.kill()
+                    server.start()
+            wanted = recomputed(server)
+            assert len(wanted) > 50
+            assert sorted(server.sql("SELECT * FROM wide", max_rows=1000000)) == wanted
+            assert server.sql("SELECT rows FROM sys.views WHERE name = 'wide'") == [[len(wanted)]]
+            server.kill()
+            server.start()
+            assert sorted(server.sql("SELECT * FROM wide", max_rows=1000000)) == wanted
+
+
+def test_view_a_row_that_stops_to_satisfy_having_is_gone():
+    with Server() as server:
+        server.sql("CREATE STREAM s (k TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts) PARTITIONS 1")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, k, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start, k "
+                   "HAVING sum(n) BETWEEN 10 AND 20 LATENESS 1d")
+
+        def send(k, n):
+            assert server.post("s", json.dumps({"k": k, "n": n, "ts": "2024-01-01T00:30:00Z"}))[0] == 200
+            rows = server.sql("SELECT k, c FROM v ORDER BY k")
+            assert server.sql("SELECT rows FROM sys.views") == [[len(rows)]], rows
+            return rows
+
+        assert send("a", 9) == []
+        assert send("a", 1) == [["a", 2]]
+        assert send("b", 15) == [["a", 2], ["b", 1]]
+        assert send("a", 11) == [["b", 1]]
+        server.kill()
+        server.start()
+        assert server.sql("SELECT k, c FROM v") == [["b", 1]]
+        assert send("a", -5) == [["a", 4], ["b", 1]]
+        assert send("b", None) == [["a", 4], ["b", 2]]
+
+
+def test_view_emit_final_shows_a_window_once_it_is_final():
+    """S20: with EMIT FINAL a row comes when the least watermark has passed the window's end, and what LATENESS lets in corrects it."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (k TEXT, ts TIMESTAMP, EVENT TIME ts DELAY 5m) PARTITIONS 2 BY k")
+        for name, lateness in (("once", "0s"), ("corrected", "2h")):
+            server.sql(f"CREATE MATERIALIZED VIEW {name} AS SELECT window_start, count(*) AS c, last(k) AS newest FROM TUMBLE(s, 1h) "
+                       f"GROUP BY window_start LATENESS {lateness} EMIT FINAL")
+        where = {}
+        for k in "abcdefgh":
+            where.setdefault(server.post("s", json.dumps({"k": k, "ts": "2024-01-01T00:00:00Z"}))[1]["partitions"][0]["partition"], k)
+        one, other = where[0], where[1]
+
+        def send(k, time):
+            assert server.post("s", json.dumps({"k": k, "ts": f"2024-01-01T{time}Z"}))[0] == 200
+            return [server.sql(f"SELECT window_start, c, newest FROM {view} ORDER BY 1") for view in ("once", "corrected")]
+
+        assert send(one, "01:30:00") == [[], []]        # one partition alone says nothing
+        assert send(one, "00:20:00") == [[], []]        # late where nothing is allowed, a correction elsewhere
+        assert send(other, "01:04:59") == [[], []]      # DELAY: the watermark is 00:59:59
+        final = ["2024-01-01T00:00:00.000Z"]
+        once, corrected = send(other, "01:05:00")
+        assert once == [final + [8, once[0][2]]] and corrected == [final + [9, one]], (once, corrected)
+        server.kill()
+        server.start()
+        assert send(other, "00:50:00") == [once, [final + [10, other]]]
+        assert server.sql("SELECT count(*) FROM once_late") == [[2]]
+        assert server.sql("SELECT count(*) FROM corrected_late") == [[0]]
+        assert dict(server.sql("SELECT name, rows FROM sys.views")) == {"once": 1, "corrected": 1}
+
+
+def test_view_emit_final_agrees_with_emit_changes_on_the_example():
+    lines = example_lines()
+    with Server() as server:
+        server.create_access()
+        for name, emit in (("c", "CHANGES"), ("f", "FINAL")):
+            server.sql(f"CREATE MATERIALIZED VIEW {name} AS SELECT window_start, window_end, status, count(*) AS n, sum(bytes) AS bytes "
+                       f"FROM TUMBLE(access, 10m) GROUP BY window_start, status LATENESS 7d EMIT {emit}")
+        for i in range(0, len(lines), 700):
+            server.post("access", b"\n".join(lines[i:i + 700]))
+        # One snapshot: both views, and the least watermark.
+        final, changes, total = server.sql(
+            "WITH least AS (SELECT min(coalesce(epoch_ms(watermark), -1)) AS w FROM sys.watermarks WHERE view = 'f') "
+            "SELECT (SELECT count(*) FROM f), (SELECT count(*) FROM c, least WHERE epoch_ms(window_end) <= w), (SELECT count(*) FROM c)")[0]
+        assert 100 < final == changes < total, (final, changes, total)
+        assert server.sql("SELECT count(*) FROM (SELECT * FROM f EXCEPT SELECT * FROM c)") == [[0]]
+        server.kill()
+        server.start()
+        assert server.sql("SELECT count(*) FROM f")[0][0] >= final      # ticks may have closed more
+        assert server.sql("SELECT count(*) FROM (SELECT * FROM f EXCEPT SELECT * FROM c)") == [[0]]
+
+
+def test_view_emit_changes_every_holds_rows_back_and_a_tick_brings_them():
+    """S21: EVERY writes at the first entry, data or tick, whose append time has come to the next boundary."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (k TEXT, ts TIMESTAMP, EVENT TIME ts) PARTITIONS 1")
+        server.sql("CREATE MATERIALIZED VIEW slow AS SELECT window_start, k, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start, k "
+                   "LATENESS 1d EMIT CHANGES EVERY 36500d")
+        server.sql("CREATE MATERIALIZED VIEW quick AS SELECT window_start, k, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start, k "
+                   "LATENESS 1d EMIT CHANGES EVERY 300ms")
+        for i in range(40):
+            assert server.post("s", json.dumps({"k": str(i % 4), "ts": "2024-01-01T00:30:00Z"}))[0] == 200
+        # Nobody sends any more: the last rows come with a tick.
+        wanted = [[str(k), 10] for k in range(4)]
+        wait_for(lambda: server.sql("SELECT k, c FROM quick ORDER BY k") == wanted, "the rows of quick")
+        assert server.sql("SELECT * FROM slow") == []
+        server.kill()
+        server.start()
+        assert server.sql("SELECT k, c FROM quick ORDER BY k") == wanted
+        for i in range(8):
+            assert server.post("s", json.dumps({"k": str(i % 4), "ts": "2024-01-01T00:30:00Z"}))[0] == 200
+        server.kill()           # what is held back is in the log
+        server.start()
+        wanted = [[str(k), 12] for k in range(4)]
+        wait_for(lambda: server.sql("SELECT k, c FROM quick ORDER BY k") == wanted, "the rows of quick after a kill")
+        # A window whose state goes has its rows at once.
+        assert server.post("s", json.dumps({"k": "9", "ts": "2024-01-03T00:30:00Z"}))[0] == 200
+        assert server.sql("SELECT k, c FROM slow ORDER BY k") == wanted
+        assert dict(server.sql("SELECT name, rows FROM sys.views"))["slow"] == 4
+
+
+def test_view_what_cannot_be_is_refused_with_its_reason():
+    with Server() as server:
+        server.sql("CREATE STREAM s (k TEXT, x REAL, ts TIMESTAMP, EVENT TIME ts) PARTITIONS 1")
+        start = "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start "
+        for clause, word in (("HAVING nothing > 1", "HAVING knows"), ("HAVING random() > c", "random"), ("HAVING c > now()", "now"),
+                             ("HAVING avg(x) || '' = '1'", "HAVING"), ("HAVING window_start > 'soon'", "a time"), ("EMIT FINAL EVERY 1s", "EVERY"),
+                             ("EMIT CHANGES EVERY 0s", "above zero"), ("EMIT SOMETIMES", "CHANGES"), ("HAVING c > 1 HAVING c > 2", "twice")):
+            status, _, body = server.sql_answer(start + clause)
+            assert status == 400 and word in json.loads(body)["detail"], (clause, status, body)
+        assert server.sql("SHOW VIEWS") == []
+
+
+def test_view_an_event_without_a_time_is_a_dead_letter_and_never_now():
+    """S1: an event time that is absent, null or unparsable is a dead letter, never the time of its arrival."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (ts TIMESTAMP, EVENT TIME ts) PARTITIONS 1")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start")
+        status, answer = server.post("s", '{"ts":"2024-01-01T00:00:00Z"}\n{}\n{"ts":null}\n{"ts":"yesterday"}\n{"ts":true}\n{"ts":1e400}\n')
+        assert status == 200 and answer["accepted"] == 1 and answer["rejected"] == 5, answer
+        assert {e["code"] for e in answer["errors"]} == {"bad_event_time"}, answer
+        assert server.sql("SELECT window_start, c FROM v") == [["2024-01-01T00:00:00.000Z", 1]]
+        assert server.sql("SELECT reason, count(*) FROM s_dead_letters GROUP BY 1") == [["bad_event_time", 5]]
+        assert server.sql("SELECT seen, late FROM sys.views") == [[1, 0]]
+
+
+def test_view_append_times_never_go_back():
+    """S2: an entry's append time is the leader's, and within a shard none is below one before it, over restarts too."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (n INTEGER, ts TIMESTAMP, EVENT TIME ts) PARTITIONS 3")
+        for i in range(30):
+            assert server.post("s", json.dumps({"n": i, "ts": "2024-01-01T00:00:00Z"}))[0] == 200
+            if i % 10 == 9:
+                server.kill()
+                server.start()
+        times = [row[0] for row in server.sql("SELECT epoch_ms(_append_time) FROM s ORDER BY n")]
+        assert len(times) == 30 and times == sorted(times), times
+        assert server.sql("SELECT count(*) FROM s WHERE epoch_ms(ts) > epoch_ms(_append_time)") == [[0]]
+
+
+def test_view_one_bad_clock_makes_nothing_late():
+    """S5: an event further ahead than MAX FUTURE is a dead letter and moves no watermark."""
+    with Server() as server:
+        server.sql("CREATE STREAM s (k INTEGER, ts TIMESTAMP, EVENT TIME ts MAX FUTURE 1m) PARTITIONS 1")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, 1h) GROUP BY window_start LATENESS 0s")
+        assert server.post("s", '{"k":1,"ts":"2024-01-01T00:10:00Z"}')[0] == 200
+        status, answer = server.post("s", '{"k":2,"ts":"2999-01-01T00:00:00Z"}')
+        assert status == 400 and answer["errors"][0]["code"] == "future_event_time", answer
+        assert server.post("s", '{"k":3,"ts":"2024-01-01T00:00:00Z"}')[0] == 200
+        assert server.sql("SELECT c FROM v") == [[2]]
+        assert server.sql("SELECT max_event_time FROM sys.watermarks") == [["2024-01-01T00:10:00.000Z"]]
+        assert server.sql("SELECT reason FROM s_dead_letters") == [["future_event_time"]]
 
 
 def main():

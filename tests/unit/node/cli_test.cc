@@ -2,10 +2,13 @@
 
 #include "capture.h"
 #include "fake_server.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 
 namespace weir::node {
 namespace {
@@ -53,13 +56,13 @@ TEST_CASE("what serve refuses") {
     const Ran open = ran({"serve", "--http", "0.0.0.0:1"});
     CHECK(open.exit == 2);
     CHECK(open.served == 0);
-    CHECK(open.err.find("--http 0.0.0.0:1 (WEIR_HTTP_LISTEN)") != std::string::npos);
-    CHECK(open.err.find("--insecure (WEIR_INSECURE=true)") != std::string::npos);
+    CHECK(open.err.find("error: --http = 0.0.0.0:1: other machines can reach") == 0);
+    CHECK(open.err.find("--insecure, WEIR_INSECURE=true") != std::string::npos);
     const Ran warned = ran({"serve"}, {{"WEIR_NODE_DI", "x"}});
     CHECK(warned.exit == 42);
     CHECK(warned.err.find("warning: unknown variable WEIR_NODE_DI") == 0);
     // A door that is not built has no flag.
-    for (const char* flag : {"--kafka", "--peer", "--cluster", "--join", "--config"}) {
+    for (const char* flag : {"--kafka", "--peer", "--cluster", "--join"}) {
         INFO(flag);
         CHECK(ran({"serve", flag, "x"}).exit == 2);
     }
@@ -105,6 +108,12 @@ TEST_CASE("wrong words are refused with what was perhaps meant") {
     refused({"stream"}, "ls or info NAME is needed");
     refused({"stream", "info"}, "NAME is required");
     refused({"bench"}, "ingest or e2e is needed");
+    refused({"config"}, "check or print is needed");
+    refused({"config", "chek"}, "did you mean check?");
+    refused({"config", "print", "-o", "yaml"}, "-o takes toml, table, json, ndjson or csv, not \"yaml\"");
+    refused({"config", "check", "--config", "/nonexistent.toml"},
+            "error: /nonexistent.toml: No such file or directory\n  try: weir config check --help\n");
+    refused({"serve", "--config", "/"}, "error: / is a folder, not a configuration file\n  try: weir serve --help\n");
     refused({"produce", "s", "/"}, "/ is a folder, not a file");
     refused(
         {"tail", "s", "--from", "garbage"},
@@ -149,30 +158,70 @@ TEST_CASE("serve's help, whole") {
           "weir serve     run a node, in the foreground; SIGTERM or Ctrl-C drains and stops it\n"
           "\n"
           "  weir serve\n"
-          "  weir serve --data /var/lib/weir --http 127.0.0.1:9000\n"
+          "  weir serve --config /etc/weir.toml --http 127.0.0.1:9000\n"
           "  WEIR_LIMITS_MEMORY=2GiB weir serve\n"
           "\n"
-          "Options, each also by its variable (the flag wins)\n"
-          "  --data DIR                where everything is kept; default ./weir-data (WEIR_NODE_DATA_DIR)\n"
-          "  --http HOST:PORT          where HTTP is served; port 0 picks one; default 127.0.0.1:8080 "
-          "(WEIR_HTTP_LISTEN)\n"
-          "  --node-id NAME            this node's name; default n1 (WEIR_NODE_ID)\n"
-          "  --insecure                allow an address that others can reach, without keys (WEIR_INSECURE)\n"
-          "\n"
-          "Variables\n"
-          "  WEIR_HTTP_HOSTS           further host names that browsers may use\n"
-          "  WEIR_HTTP_ORIGINS         further origins that browsers may come from\n"
-          "  WEIR_LIMITS_MEMORY        memory that caches and queues may take; default 512MiB\n"
-          "  WEIR_LIMITS_DEDUP_MEMORY  memory of the dedup filters; default memory/4\n"
-          "  WEIR_STORAGE_WAL_BYTES    write-ahead log above which a checkpoint is due; default 1GiB\n"
-          "  WEIR_STORAGE_APPLY_LAG_BYTES  lag of apply above which proposals wait; default 1GiB\n"
-          "  WEIR_STREAMS_UNDECLARED   allow or deny: the first event creates its stream; default allow\n");
+          "Options; each is a key of the file too, and a variable (http.listen: WEIR_HTTP_LISTEN). A flag wins over a\n"
+          "variable, a variable over the file.\n"
+          "  --config FILE             settings as TOML (WEIR_CONFIG)\n"
+          "  --data DIR                where everything is kept; default ./weir-data (node.data_dir)\n"
+          "  --node-id NAME            this node's name; default n1 (node.id)\n"
+          "  --http HOST:PORT          where HTTP is served; port 0 picks one; default 127.0.0.1:8080 (http.listen)\n"
+          "  --insecure                allow an address that others can reach, without keys (insecure)\n"
+          "  http.hosts                further host names that browsers may use\n"
+          "  http.origins              further origins that browsers may come from\n"
+          "  auth.mode                 none, keys, or auto: keys where there are any; default auto\n"
+          "  auth.keys                 API keys, each name:role:sha256; roles are reader, writer, admin\n"
+          "  auth.root_key_file        file that holds the API key of an admin\n"
+          "  limits.memory             memory that caches and queues may take; default 512MiB\n"
+          "  limits.dedup_memory       memory of the dedup filters; default memory/4\n"
+          "  storage.wal_bytes         write-ahead log above which a checkpoint is due; default 1GiB\n"
+          "  storage.apply_lag_bytes   lag of apply above which proposals wait; default 1GiB\n"
+          "  storage.fsync             quorum: answered once it is on the disks of a majority; default quorum\n"
+          "  streams.undeclared        allow or deny: the first event creates its stream; default allow\n");
+}
+
+TEST_CASE("config takes what serve takes: file, variables and flags") {
+    const ::weir::test::TempDir dir;
+    const std::string path = dir.path() + "/w.toml";
+    std::ofstream(path) << "[node]\nid = \"f\"\n[http]\nlisten = \"127.0.0.1:1\"\n[limits]\nmemory = \"1GiB\"\n";
+    const Ran printed = ran({"config", "print", "--origin", "--config", path, "--http", "127.0.0.1:3"},
+                            {{"WEIR_NODE_ID", "e"}, {"WEIR_HTTP_LISTEN", "127.0.0.1:2"}});
+    CHECK(printed.exit == 0);
+    CHECK(printed.err.empty());
+    CHECK(printed.served == 0);
+    for (const std::string& line : {std::string("node.id = \"e\"                               # env WEIR_NODE_ID\n"),
+                                    std::string("http.listen = \"127.0.0.1:3\"                 # flag --http\n"),
+                                    "limits.memory = \"1GiB\"                      # file " + path + ":6\n",
+                                    std::string("storage.wal_bytes = \"1GiB\"                  # default\n")}) {
+        INFO(printed.out);
+        CHECK(printed.out.find(line) != std::string::npos);
+    }
+    const Ran checked = ran({"config", "check"}, {{"WEIR_CONFIG", path}});
+    CHECK(checked.exit == 0);
+    CHECK(checked.out.empty());
+    CHECK(checked.err.find("good: 3 settings from " + path + ", ") == 0);
+    const Ran served = ran({"serve", "--config", path, "--node-id", "g"});
+    CHECK(served.exit == 42);
+    CHECK(served.settings.settings.node_id == "g");
+    CHECK(served.settings.settings.memory_bytes == 1ull << 30);
+    std::ofstream(path) << "[node]\nidd = \"f\"\n[limits]\nmemory = 5\n";
+    for (const std::vector<std::string>& words :
+         std::vector<std::vector<std::string>>{{"serve"}, {"config", "check"}, {"config", "print"}}) {
+        const Ran wrong = ran(words, {{"WEIR_CONFIG", path}});
+        CHECK(wrong.exit == 2);
+        CHECK(wrong.served == 0);
+        CHECK(wrong.out.empty());
+        CHECK(wrong.err.find("error: " + path + ":2: unknown key node.idd; did you mean node.id?\nerror: " + path +
+                             ":4: limits.memory = 5: expected a size") == 0);
+        CHECK(std::ranges::count(wrong.err, '\n') == 3);
+    }
 }
 
 TEST_CASE("the server's options stand with the others") {
     CHECK(help_text("produce").find("counts on stdout\n  --server URL        the") != std::string::npos);
-    CHECK(help_text("produce").find("(WEIR_API_KEY)\n\nExit code 7") != std::string::npos);
-    CHECK(help_text("tail").ends_with("(WEIR_API_KEY)\n"));
+    CHECK(help_text("produce").find("(WEIR_API_KEY_FILE)\n\nExit code 7") != std::string::npos);
+    CHECK(help_text("tail").ends_with("(WEIR_API_KEY_FILE)\n"));
 }
 
 TEST_CASE("a program that is not weir is told apart, by every command") {
@@ -224,6 +273,71 @@ TEST_CASE("client commands find the server by flag, then environment") {
     CHECK(by_environment.out == "x\n1\n");
     CHECK(server.seen().back().head.find("Authorization: Bearer k\r\n") != std::string::npos);
     CHECK(ran({"sql", "SELECT 1", "--server", server.url()}, {{"WEIR_SERVER", "http://127.0.0.1:1"}}).exit == 0);
+}
+
+TEST_CASE("the API key: a flag before a variable, the key before its file") {
+    test::FakeServer server([](const test::FakeRequest&) {
+        test::FakeReply reply;
+        reply.body = R"({"columns":[{"name":"x"}],"rows":[[1]]})";
+        return reply;
+    });
+    const ::weir::test::TempDir dir;
+    const auto file = [&](const char* name, const char* text, std::filesystem::perms others = {}) {
+        const std::string path = dir.path() + '/' + name;
+        std::ofstream(path) << text;
+        std::filesystem::permissions(path, std::filesystem::perms::owner_read | others);
+        return path;
+    };
+    const std::string one = file("one", "from-file\n"), two = file("two", "from-other-file");
+    const auto sent = [&](std::vector<std::string> words, TextMap environment, const char* want) {
+        words.insert(words.begin(), {"sql", "SELECT 1"});
+        environment.emplace("WEIR_SERVER", server.url());
+        CHECK(ran(words, environment).exit == 0);
+        INFO(want);
+        const std::string head = server.seen().back().head;
+        const bool is_there = head.find("Authorization: Bearer " + std::string(want) + "\r\n") != std::string::npos;
+        CHECK((want[0] == '\0' ? head.find("Authorization") == std::string::npos : is_there));
+    };
+    sent({}, {}, "");
+    sent({}, {{"WEIR_API_KEY", ""}}, "");
+    sent({}, {{"WEIR_API_KEY", "from-variable"}}, "from-variable");
+    sent({}, {{"WEIR_API_KEY_FILE", one}}, "from-file");
+    sent({}, {{"WEIR_API_KEY", "from-variable"}, {"WEIR_API_KEY_FILE", one}}, "from-variable");
+    sent({"--api-key-file", two}, {{"WEIR_API_KEY", "from-variable"}, {"WEIR_API_KEY_FILE", one}}, "from-other-file");
+    sent({"--api-key", "from-flag", "--api-key-file", two}, {{"WEIR_API_KEY", "from-variable"}}, "from-flag");
+    const Ran open = ran({"status", "--api-key-file", file("open", "x", std::filesystem::perms::others_read)});
+    CHECK(open.exit == 2);
+    CHECK(open.err.find("can be read by others: chmod 600 it") != std::string::npos);
+}
+
+TEST_CASE("a key that is missing, wrong or too small ends every command with 4") {
+    for (const auto& [status, code] : {std::pair{401, "unauthorised"}, std::pair{403, "forbidden"}}) {
+        test::FakeServer server([status = status, code = code](const test::FakeRequest& request) {
+            test::FakeReply reply;
+            if (request.target == "/readyz") {  // is open
+                reply.body = "ready\n";
+                return reply;
+            }
+            reply.status = status;
+            reply.body = R"({"status":)" + std::to_string(status) + R"(,"code":")" + code + R"(","detail":"why not"})";
+            return reply;
+        });
+        for (const std::vector<std::string>& words :
+             std::vector<std::vector<std::string>>{{"sql", "SELECT 1"},
+                                                   {"tail", "s"},
+                                                   {"stream", "ls"},
+                                                   {"stream", "info", "s"},
+                                                   {"status"},
+                                                   {"produce", "s", "/proc/self/cmdline"},
+                                                   {"bench", "ingest"}}) {
+            std::vector<std::string> all = words;
+            all.insert(all.end(), {"--server", server.url()});
+            const Ran r = ran(all);
+            INFO(words[0] << " " << status << ": " << r.err);
+            CHECK(r.exit == 4);
+            CHECK(r.err.find("why not") != std::string::npos);
+        }
+    }
 }
 
 TEST_CASE("no server: exit 3, the address and what to do") {
