@@ -30,7 +30,12 @@ Status Applier::Build::look_back(Applier& applier, const Stream& stream) {
     if (cursor_.value == 0) return {};
     auto journal =
         TRY(log::JournalReader::open(applier.disk_, stream.dir + "/journal", stream.journal->state(), LogIndex(0)));
-    while (auto record = TRY(journal->next())) {
+    for (;;) {
+        // Without TRY: g++ 12 takes the moved optional for uninitialised.
+        auto next = journal->next();
+        if (!next) return std::move(next).error();
+        const auto& record = next.value();
+        if (!record) break;
         if (record->index > cursor_) break;
         if (record->kind != log::JournalKind::data) continue;
         for (const auto& batch : record->batches) {
