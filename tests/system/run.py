@@ -1711,45 +1711,6 @@ def is_running(pid):
         return False
 
 
-def test_rule_nobody_sees_the_past():
-    """rule: nobody sees the past: after kill -9 a server answers `recovering` until what its log held is applied"""
-    lines = example_lines()
-    accepted, _, _, table = truth(lines)
-    with GatedServer() as server:
-        server.create_access()
-        send_all(server, lines[:700], 100)
-        server.close_gate()
-        send_all(server, lines[700:], 100)               # acknowledged, and applied by nobody
-        server.kill()
-        server.start()
-        new = json.dumps({"event_id": "while recovering", "timestamp": "2015-05-17T10:00:00Z", "properties": {"status": 200}})
-        for entries in (0, 1, 5, 2):
-            for _ in range(entries):
-                server.let_one_pass()
-            assert server.request("GET", "/livez")[0] == 200
-            for method, path, body, kind in (("GET", "/readyz", None, None), ("GET", "/v1/streams", None, None),
-                                             ("GET", "/v1/streams/access", None, None), ("GET", "/v1/views", None, None),
-                                             ("GET", "/v1/streams/access/events?limit=1", None, None),
-                                             ("GET", "/v1/streams/access/events?from=end", None, None),
-                                             ("POST", "/v1/sql", "SELECT count(*) FROM access", "text/plain"),
-                                             ("POST", "/v1/sql", "SELECT * FROM access_1h", "text/plain"),
-                                             ("POST", "/v1/sql", "SHOW STREAMS", "text/plain"),
-                                             ("POST", "/v1/sql", "CREATE STREAM other (a TEXT)", "text/plain"),
-                                             ("POST", "/v1/sql", "DROP MATERIALIZED VIEW access_1h", "text/plain"),
-                                             ("POST", "/v1/streams/access/events", new, "application/json"),
-                                             ("POST", "/v1/streams/unknown/events", new, "application/json")):
-                status, headers, answer = server.request(method, path, body, {"Content-Type": kind} if kind else {})
-                assert status == 503 and json.loads(answer)["code"] == "recovering" and "retry-after" in headers, (path, status, answer)
-        server.open_gate()
-        wait_for(lambda: server.request("GET", "/readyz")[0] == 200, "ready", 60)
-        # The first that anybody sees is everything, and nothing of what was turned away.
-        assert server.sql("SELECT count(*), count(DISTINCT event_id) FROM access") == [[accepted, accepted]]
-        assert view_table(server) == table
-        assert server.sql("SHOW STREAMS")[0][0] == "access" and len(server.sql("SHOW STREAMS")) == 1
-        assert server.metric("weir_apply_entries_from_wal_total") > 0
-        assert server.post("access", new, "application/json")[1]["accepted"] == 1
-
-
 def test_rule_queues_full():
     """rule: queue 1 full: 503 with Retry-After; queue 2 full: apply reads the log; far behind, proposals wait; all counts agree"""
     size, lag = 4_000_000, 90_000_000

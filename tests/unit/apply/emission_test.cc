@@ -222,6 +222,19 @@ TEST_CASE("EMIT and HAVING: a view over events that are there shows what one fro
     CHECK(built == wanted);
 }
 
+TEST_CASE("EMIT CHANGES EVERY: a view that was built shows all that it was built from, and waits from then on") {
+    Views v;
+    v.add(5, 0);
+    const ObjectId id = v.b.make(log::ObjectKind::view, "x",
+                                 "CREATE MATERIALIZED VIEW x AS SELECT window_start, count(*) AS c FROM TUMBLE(s, 1m) "
+                                 "GROUP BY window_start EMIT CHANGES EVERY 36500d",
+                                 v.stream);
+    v.b.make_live();
+    CHECK(rows_of(v.b, id) == "0,5");
+    v.add(2, 5);
+    CHECK(rows_of(v.b, id) == "0,5");
+}
+
 TEST_CASE("EMIT and HAVING: a view that is dropped leaves nothing, and its name is free") {
     Views v;
     v.add(5, 0);

@@ -100,6 +100,10 @@ TEST_CASE("EMIT FINAL with LATENESS: the state goes at end and lateness, after t
     both.log = {at(0), at(1000), at(1), at(9000)};
     REQUIRE(both.run.feed(both.log, 0, 4));
     CHECK(both.rows() == "0,200,2,2 | 1000,200,1,1");
+    // Final and corrected before the rows are taken: one row, as there is one partition.
+    Feed twice(final_plan(5000));
+    CHECK(twice.add(at(0)).add(at(1000)).add(at(1)).rows() == "0,200,2,2");
+    CHECK(twice.run.history() == "0,200,2,2");
 }
 
 TEST_CASE("EMIT FINAL: rows of groups that only the state store has") {
