@@ -388,16 +388,18 @@ void Loop::on(IngestDone&& mail) {
     // Given up at the deadline: that answer ends the connection, so this cannot be the outcome of a later request.
     if (c->state != ConnectionState::busy) return;
     CHECK(c->ingest.with_shard);
-    if (mail.outcome.answered_at >= 0) {
+    Answer reply;
+    if (mail.outcome.answered_at < 0) {
+        reply = IngestDoor::finish(c->ingest, mail.outcome);
+    } else {
+        // The answer to the first request with this key is in a file: not for the loop.
         const ReadAnswer read{c->id, &parts_.catalog.shard_of(*c->ingest.stream), mail.outcome.applied_index,
                               mail.outcome.answered_at};
         if (workers_->submit(read)) return;
         metrics_.refused(Refusal::pool_queue);
+        reply = replayed_answer(Error{Errc::overloaded, "too many requests wait"}, c->ingest.body_print);
     }
-    if (mail.outcome.answered_at >= 0)
-        answer(*c, replayed_answer(Error{Errc::overloaded, "too many requests wait"}, c->ingest.body_print));
-    else
-        answer(*c, IngestDoor::finish(c->ingest, mail.outcome));
+    answer(*c, reply);
     resume(*c);
 }
 
@@ -430,6 +432,8 @@ void Loop::on(DecodeDone&& mail) {
 void Loop::on(ReplyPart&& mail) {
     Connection* c = find(mail.connection);
     if (c == nullptr) return;
+    // A WebSocket that has said its last: the live thread did not know yet.
+    if (c->state == ConnectionState::lingering) return;
     CHECK(c->flow != nullptr);
     if (mail.cut) return close(*c);
     if (c->state == ConnectionState::upgraded) {

@@ -200,8 +200,8 @@ IngestStep IngestDoor::decode(IngestOperation& op, Answer& answer) {
         answer = zeros(op.plan.stream, shard);
         return IngestStep::answered;
     }
-    if (op.shape != record::BodyShape::ndjson && op.refused == record::Reject::none && events->raw.empty() &&
-        events->rejected.size() == 1 && events->rejected[0].reason == record::Reject::malformed_json) {
+    if (op.shape == record::BodyShape::json && events->raw.empty() && events->rejected.size() == 1 &&
+        events->rejected[0].reason == record::Reject::malformed_json) {
         std::string& message = events->rejected[0].message;
         const std::string_view hint = json_hint(op.body);
         message.resize(std::min(message.size(), limits::dead_letter_message_bytes_max - hint.size()));

@@ -291,6 +291,8 @@ TEST_CASE("CloudEvents: structured and batched, bytes as sent") {
       "\"errors\":[{\"index\":1,\"code\":\"bad_cloudevent\"");
     f(post("clicks", "{\"event_id\":\"a\"}", structured), 400, "$.specversion");
     f(post("clicks", "nope", structured), 400, "malformed_json");
+    // Several of them without a batch: NDJSON is no advice for a CloudEvent.
+    CHECK_FALSE(has(door.ask(post("clicks", one + "\n" + one, structured)).body, "x-ndjson"));
     f(post("clicks", one, "application/cloudevents+avro"), 415, "application/cloudevents+json");
     f(post("clicks", one, "application/cloudevents+json; charset=utf-16"), 415, "utf-16");
     // In the structured mode the fields may be there too; the body is what counts.

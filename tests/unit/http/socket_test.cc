@@ -132,6 +132,22 @@ TEST_CASE("a WebSocket ends with the code that says why") {
           }) == 1001);
 }
 
+TEST_CASE("what was on its way to a WebSocket when it ended goes nowhere") {
+    LiveWorld w;
+    w.append(0, 300);
+    for (int i = 0; i < 50; ++i) {
+        SocketClient ws(w.door->client());
+        for (int id = 0; id < 20; ++id)
+            ws.say("{\"op\":\"sub\",\"id\":" + std::to_string(id) +
+                   ",\"topic\":\"streams/access\",\"from\":\"beginning\"}");
+        ws.frame(0x88, "");
+        while (ws.next() != 8) {
+        }
+        CHECK(ws.next() < 0);
+    }
+    CHECK(w.door->ask(request("GET", "/livez")).status == 200);
+}
+
 TEST_CASE("pings are answered, and a peer that answers none has gone") {
     LiveWorld w;
     SocketClient ws(w.door->client());
