@@ -145,7 +145,7 @@ TEST_CASE("every route x every role: 401, 403 or an answer") {
             const bool posts = method == "POST";
             Client client = door.client();
             client.send(request(method, target, all, route.id == RouteId::sql ? "SELECT 1" : posts ? "{}" : ""));
-            return client.receive(method == "HEAD");
+            return client.receive(method == "HEAD" || route.place == Place::live);  // a tail does not end
         };
         const auto found = from.find(route.id);
         INFO(route.method << " " << target);
@@ -162,6 +162,7 @@ TEST_CASE("every route x every role: 401, 403 or an answer") {
             CHECK((secret.empty() || (r.head + r.body).find(secret) == std::string::npos));
             if (want == 200) continue;
             CHECK(r.field("Content-Type") == "application/problem+json");
+            if (route.place == Place::live) continue;  // its body was not read
             CHECK(has(r.body, want == 401 ? "\"code\":\"unauthorised\"" : "\"code\":\"forbidden\""));
             if (want == 403) CHECK(has(r.body, "needs the role writer; this key (r) is a reader"));
             if (route.method == "GET") CHECK(ask(bearer(secret), "HEAD").status == want);
