@@ -142,7 +142,7 @@ void Having::add(const std::vector<Value>& row) {
 Status Having::evaluate(std::vector<bool>& passes) {
     passes.clear();
     if (batch_.rows == 0) return {};
-    const Status evaluated = expression_->evaluate(batch_, {}, evaluated_);
+    Status evaluated = expression_->evaluate(batch_, {}, evaluated_);
     for (std::size_t row = 0; evaluated && row < batch_.rows; ++row)
         passes.push_back(evaluated_.values[row].integer != 0);
     clear();

@@ -6,6 +6,8 @@ Status PickedRows::pick(const PartitionRows& input, const Watermarks& watermarks
                         ViewCounts& counts, std::vector<LateRow>& late) {
     const std::vector<std::int64_t>& event_time = input.columns->event_time_ms;
     const std::size_t count = input.rows.size();
+    const auto [with_positions, with_second] = wants_;
+    const bool has_where = where_ != nullptr;
     rows.clear();
     starts_ms.clear();
     times_ms.clear();
@@ -13,7 +15,7 @@ Status PickedRows::pick(const PartitionRows& input, const Watermarks& watermarks
     second.clear();
     rows.reserve(count);
     starts_ms.reserve(count);
-    if (where_ != nullptr) TRY(where_->evaluate(*input.columns, input.rows, passes_));
+    if (has_where) TRY(where_->evaluate(*input.columns, input.rows, passes_));
 
     std::int64_t window_begin = 0;
     std::int64_t window_end = 0;  // empty: the first row computes its window
@@ -25,7 +27,7 @@ Status PickedRows::pick(const PartitionRows& input, const Watermarks& watermarks
         const std::uint32_t row = input.rows[i];
         const bool is_stamped = event_time[row] == record::event_time_is_append_time;
         const std::int64_t e = is_stamped ? input.append_time_ms : event_time[row];
-        if (where_ != nullptr && passes_.values[i].integer == 0) {
+        if (has_where && passes_.values[i].integer == 0) {
             ++filtered;
         } else {
             // Rows come mostly in order: the division is skipped while they stay in one window.
@@ -34,18 +36,18 @@ Status PickedRows::pick(const PartitionRows& input, const Watermarks& watermarks
                 window_end = saturating_add(window_begin, size_ms_);
                 closes = closes_at(window_begin);
             }
-            const std::int64_t offset = input.base_offset + static_cast<std::int64_t>(i);
             if (closes <= now) {
                 ++late_count;
-                late.push_back({input.partition, offset, row, window_begin, e});
+                late.push_back(
+                    {input.partition, input.base_offset + static_cast<std::int64_t>(i), row, window_begin, e});
             } else {
                 rows.push_back(row);
                 starts_ms.push_back(window_begin);
-                if (wants_.positions) {
+                if (with_positions) {
                     times_ms.push_back(e);
-                    offsets.push_back(offset);
+                    offsets.push_back(input.base_offset + static_cast<std::int64_t>(i));
                 }
-                if (wants_.second) second.push_back(window_end <= now ? 1 : 0);
+                if (with_second) second.push_back(window_end <= now ? 1 : 0);
             }
         }
         if (e > watermark.max_event_time_ms || !watermark.any) {

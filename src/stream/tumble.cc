@@ -300,13 +300,19 @@ class TumbleView final : public Tumble {
                     picked_.second[i] != 0 ? detail::second_has_rows : detail::first_has_rows;
             }
         }
+        // Most groups are marked already: one look at their flags is all that they cost.
+        const std::uint8_t marked = emission_.marks();
         std::uint32_t last = no_group;
         for (const std::uint32_t index : row_groups_) {
-            if (index != last) {
-                groups_.mark_changed(index);
-                emission_.on_changed(index);
-            }
+            if (index == last) continue;
             last = index;
+            std::uint8_t& flags = groups_.table().group(index).flags;
+            if ((flags & marked) == marked) {
+                flags |= detail::touched;
+                continue;
+            }
+            groups_.mark_changed(index);
+            emission_.on_changed(index);
         }
     }
 

@@ -164,6 +164,21 @@ TEST_CASE("cost of expressions and windows") {
     other = plan;
     other.keys[1].input = {-1, "status / 100"};
     tumble("tumble  window, status / 100", schema, input, other);
+    other = plan;
+    other.aggregates.push_back({Aggregate::first, {1, ""}});
+    other.aggregates.push_back({Aggregate::last, {3, ""}});
+    tumble("tumble  window, status: the same with first(bytes), last(path)", schema, input, other);
+    other = plan;
+    other.aggregates.push_back({Aggregate::count_distinct, {3, ""}});
+    tumble("tumble  window, status: the same with count(DISTINCT path)", schema, input, other);
+    other.aggregates.back().input = {4, ""};
+    tumble("tumble  the same with count(DISTINCT user), mostly new ones", schema, input, other);
+    other = plan;
+    other.emit = stream::Emit::final_rows;
+    tumble("tumble  EMIT FINAL", schema, input, other);
+    other = plan;
+    other.emit_every_ms = 1000;
+    tumble("tumble  EMIT CHANGES EVERY", schema, input, other);
 }
 
 }  // namespace

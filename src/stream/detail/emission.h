@@ -46,6 +46,10 @@ class Emission {
     // These groups' states are about to change; those that came back from the state store are told again in `loaded`.
     void before_update(std::span<const std::uint32_t> groups, const std::vector<std::uint32_t>& loaded);
     void on_created(std::uint32_t index);
+    // A changed group that has all of these flags has been marked since its row and its state were written.
+    std::uint8_t marks() const {
+        return mode_ == Mode::changes ? row_dirty | checkpoint_dirty : row_dirty | row_held | checkpoint_dirty;
+    }
     void on_changed(std::uint32_t index) {
         Group& group = groups_.table().group(index);
         if (mode_ == Mode::every) {
