@@ -241,6 +241,7 @@ Result<std::string> Applier::digest() {
     // A view that is being built stands where this replica's build is: it counts from the entry "view live" on.
     TRY(add_table("SELECT id, kind, name, stream, version, statement, created_at, state FROM _objects ORDER BY id"));
     TRY(add_table("SELECT * FROM _ends ORDER BY stream, partition"));
+    TRY(add_table("SELECT * FROM _journals ORDER BY stream"));
     TRY(add_table("SELECT * FROM _counters ORDER BY stream"));
     const std::string live = " WHERE view IN (SELECT id FROM _objects WHERE state <> 'building') ";
     TRY(add_table("SELECT * FROM _views" + live + "ORDER BY view"));

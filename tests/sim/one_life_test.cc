@@ -198,10 +198,10 @@ TEST_CASE(
     };
     life.reopen();
     measure();
-    for (int i = 0; i < 300; i++) {
+    for (int i = 0; i < 200; i++) {
         // The next bucket: what the one before has in runs is merged, and its parts are in memory until that is
         // adopted.
-        if (i == 250) life.world.clock.advance_ms(stream->schema.dedup_within_ms / 16);
+        if (i == 150) life.world.clock.advance_ms(stream->schema.dedup_within_ms / 16);
         const auto answer = life.ingest(life.events(1000));
         REQUIRE(answer.accepted == 1000);
         life.world.clock.advance_ms(500);  // admission counts its memory twice a second
@@ -229,7 +229,7 @@ TEST_CASE(
     CHECK(std::ranges::is_sorted(filter_in_bucket, {}, [](const auto& bucket) { return bucket.second; }));
     // What came while it was all full, the first of it too, is known.
     life.next_id = 1;
-    for (int i = 0; i < 300; i += 10) {
+    for (int i = 0; i < 200; i += 10) {
         CHECK(life.ingest(life.events(1000)).duplicates == 1000);
         life.next_id += 9000;
     }

@@ -30,7 +30,7 @@ TEST_CASE("rule: a derived row is the log's alone: without a crash the tables eq
 TEST_CASE("rule: replay is silent: after power cuts at any operation the tables equal those of a replica without",
           "[rule]") {
     std::uint64_t crashes = 0, views = 0, duplicates = 0, dead_letters = 0;
-    for (std::uint64_t seed = 100; seed < 160; seed++) {
+    for (std::uint64_t seed = 100; seed < 140; seed++) {
         const auto result = must_hold({.seed = seed, .crash_chance = 0.004});
         crashes += result.crashes;
         views += result.views;
@@ -38,7 +38,7 @@ TEST_CASE("rule: replay is silent: after power cuts at any operation the tables 
         dead_letters += result.dead_letters;
     }
     CHECK(crashes > 200);
-    CHECK(views > 50);
+    CHECK(views > 35);
     CHECK(duplicates > 1000);
     CHECK(dead_letters > 100);
 }
@@ -52,7 +52,7 @@ TEST_CASE("rule: an acknowledged event is fsynced: none is lost where nothing un
 TEST_CASE("rule: expiry is an entry: hours pass, what expired goes and nothing else, the same on every replica",
           "[rule]") {
     std::uint64_t views = 0, retained = 0, runs_expired = 0, stored_again = 0;
-    for (std::uint64_t seed = 500; seed < 540; seed++) {
+    for (std::uint64_t seed = 500; seed < 530; seed++) {
         const auto result = must_hold({.seed = seed, .crash_chance = seed % 4 == 0 ? 0.0 : 0.004, .expiry = true});
         views += result.views;
         retained += result.retained;
@@ -60,7 +60,7 @@ TEST_CASE("rule: expiry is an entry: hours pass, what expired goes and nothing e
         stored_again += result.stored_again;
     }
     INFO("retained " << retained << ", buckets " << runs_expired << ", stored again " << stored_again);
-    CHECK(views > 30);
+    CHECK(views > 25);
     CHECK(retained > 1000);
     CHECK(runs_expired > 100);
     CHECK(stored_again > 100);

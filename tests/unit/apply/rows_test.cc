@@ -245,7 +245,7 @@ TEST_CASE("rule: a derived row is the log's alone: however events are cut into b
     const auto whole = rows_of_cutting(1, 1000, false);
     CHECK(whole.find("/") != std::string::npos);       // REAL sums, compared bit for bit
     CHECK(whole.find("\"x\":") != std::string::npos);  // late rows
-    for (std::uint64_t seed = 2; seed <= 6; seed++) {
+    for (std::uint64_t seed = 2; seed <= 4; seed++) {
         for (const std::size_t batch_max : {std::size_t{1}, std::size_t{7}, std::size_t{60}})
             REQUIRE(rows_of_cutting(seed, batch_max, seed % 2 == 0) == whole);
     }

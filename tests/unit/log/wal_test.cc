@@ -1063,7 +1063,8 @@ TEST_CASE("wal: golden bytes") {
     CHECK(place.value().sequence == 1);
     auto hex = [](const std::string& in) {
         std::string out;
-        for (unsigned char c : in) {
+        for (const char byte : in) {
+            const auto c = static_cast<unsigned char>(byte);
             for (int shift : {4, 0})
                 out.push_back("0123456789abcdef"[c >> shift & 15]);
         }
