@@ -92,11 +92,13 @@ constexpr std::array command_helps{
                 "  weir tail access                            the last 10\n"
                 "  weir tail access --follow                   and what comes\n"
                 "  weir tail access --from 5m -o pretty        of the last five minutes\n"
+                "  weir tail access --follow --where 'status >= 500'\n"
                 "  weir tail access --from beginning -n 100 | jq .user_id\n"
                 "\n"
                 "Options\n"
                 "  --from WHERE        beginning, end, a cursor (shard:index:ordinal), a time, or an age such as 5m\n"
                 "  -n N                so many events\n"
+                "  --where SQL         those for which this holds: an expression over the stream's columns\n"
                 "  -f, --follow        wait for more; Ctrl-C ends\n"
                 "  -o, --output WHAT   raw (default), pretty, json (one object a line, with cursor and offset)\n"},
     CommandHelp{"stream",
@@ -204,6 +206,7 @@ struct Words {
     std::int64_t rows_max = 0;
     std::string stream;
     std::string from;
+    std::string where;
     std::int64_t count = -1;
     bool follow = false;
     std::int64_t batch = 1000;
@@ -303,6 +306,7 @@ void plant(Tree& tree, Words& words) {
     tree.tail = app.add_subcommand("tail");
     tree.tail->add_option("STREAM", words.stream)->required();
     tree.tail->add_option("--from", words.from);
+    tree.tail->add_option("--where", words.where);
     tree.tail->add_option("-n", words.count)->check(CLI::Range(std::int64_t{0}, std::int64_t{1} << 60));
     tree.tail->add_flag("-f,-F,--follow", words.follow);
     tree.tail->add_option("-o,--output", words.output);
@@ -475,6 +479,11 @@ Result<Exit> do_tail(const Console& console, const Words& words, const ServerCho
     }
     options.count = words.count;
     options.follow = words.follow;
+    options.where = words.where;
+    if (!options.where.empty() && options.from.empty() && !options.follow) {
+        return Error{Errc::invalid_argument,
+                     "--where needs --from, to know where to begin looking, or --follow, for what comes"};
+    }
     if (options.from.empty() && options.count > tail_last_max) {
         return Error{Errc::invalid_argument, "-n of more than 10000 needs --from: the server looks back no further"};
     }

@@ -21,6 +21,7 @@ struct TailOptions {
     std::string from{};       // "" the last `count`; beginning, end, a cursor, a time, or an age such as 5m
     std::int64_t count = -1;  // events to print; -1: 10 without `from`, all that there are with it
     bool follow = false;
+    std::string where{};  // a SQL expression; "" all events
     TailFormat format = TailFormat::raw;
     int stop_fd = -1;  // readable when the user wants to stop; -1 none
 };
@@ -35,7 +36,12 @@ struct TailEvent {
 struct TailPage {
     std::vector<TailEvent> events;
     std::string next;  // cursor to go on from
+    bool at_end = false;
+    bool is_skipped = false;    // retention took events behind the cursor
+    std::int64_t skipped = -1;  // how many; -1: nobody can say
 };
+// One of them, as a stream of events has it too. Errors: corrupt.
+Result<TailEvent> parse_tail_event(std::string_view text);
 // The body of GET /v1/streams/{s}/events. Errors: corrupt (not what the server promises).
 Result<TailPage> parse_tail_page(std::string_view body);
 

@@ -71,36 +71,122 @@ TEST_CASE("-n bounds, also to nothing") {
     CHECK(ran({.stream = "s", .count = 0}, first_then_none).seen.empty());
 }
 
-TEST_CASE("following goes on until it is stopped") {
+// A page with the last two events, then a stream of what comes; each connection of it ends behind its reply.
+test::FakeReply streaming(const test::FakeRequest& request, const std::string& events) {
+    test::FakeReply reply;
+    reply.body = two_events;
+    if (request.target.find("/tail?") == std::string::npos) return reply;
+    reply.headers = "Content-Type: text/event-stream\r\n";
+    reply.body = events;
+    reply.hang_up_after = true;
+    return reply;
+}
+
+std::string stream_event(int n) {
+    const std::string next = "0:4:" + std::to_string(n + 1);
+    return "id: " + next + "\ndata: {\"cursor\":\"0:4:" + std::to_string(n) +
+           "\",\"partition\":0,\"offset\":1,\"append_time\":\"x\",\"value\":{\"n\":" + std::to_string(n) + "}}\n\n";
+}
+
+TEST_CASE("following goes on where a lost connection ended, until it is stopped") {
     int stop[2];
     REQUIRE(pipe(stop) == 0);
     int asked = 0;
     const Ran r = ran({.stream = "s", .follow = true, .stop_fd = stop[0]}, [&](const test::FakeRequest& request) {
-        if (++asked == 3) CHECK(write(stop[1], "x", 1) == 1);
-        return first_then_none(request);
+        ++asked;
+        if (asked == 3) return streaming(request, "event: live\ndata: {}\n\n" + stream_event(1) + stream_event(2));
+        if (asked == 4) CHECK(write(stop[1], "x", 1) == 1);
+        return streaming(request, asked == 2 ? ":\nid: 0:4:0\n\n" + stream_event(0) + "data: {\"half" : "");
     });
     CHECK(r.exit == Exit::ok);
-    CHECK(r.seen.size() == 3);
-    CHECK(r.out == "{\"n\":1.50,\"n\":2}\n{\"z\":1,\"a\":9223372036854775808}\n");
+    CHECK(r.out == "{\"n\":1.50,\"n\":2}\n{\"z\":1,\"a\":9223372036854775808}\n{\"n\":0}\n{\"n\":1}\n{\"n\":2}\n");
+    REQUIRE(r.seen.size() == 4);
+    CHECK(r.seen[0].target == "/v1/streams/s/events?limit=10&last=10");
+    CHECK(r.seen[1].target == "/v1/streams/s/tail?from=0%3A3%3A2");
+    CHECK(r.seen[1].head.find("Last-Event-ID") == std::string::npos);
+    CHECK(r.seen[2].head.find("Last-Event-ID: 0:4:1\r\n") != std::string::npos);
+    CHECK(r.seen[3].head.find("Last-Event-ID: 0:4:3\r\n") != std::string::npos);
     close(stop[0]);
     close(stop[1]);
+}
+
+TEST_CASE("following from a place, with a bound and an expression, asks for nothing but the stream") {
+    const auto handler = [](const test::FakeRequest& request) {
+        return streaming(request, stream_event(0) + stream_event(1) + stream_event(2));
+    };
+    Ran r = ran({.stream = "s", .from = "beginning", .count = 2, .follow = true, .where = "n > 0"}, handler);
+    CHECK(r.exit == Exit::ok);
+    CHECK(r.out == "{\"n\":0}\n{\"n\":1}\n");
+    REQUIRE(r.seen.size() == 1);
+    CHECK(r.seen[0].target == "/v1/streams/s/tail?from=beginning&where=n%20%3E%200");
+    r = ran({.stream = "s", .from = "0:1:0", .count = 0, .follow = true}, handler);
+    CHECK(r.seen.empty());
+    r = ran({.stream = "s", .from = "beginning", .where = "n > 0"}, [](const test::FakeRequest& request) {
+        test::FakeReply reply;
+        const bool first = request.target.find("from=beginning") != std::string::npos;
+        reply.body =
+            first ? R"({"events":[],"next":"0:9:0","at_end":false})" : R"({"events":[],"next":"0:10:0","at_end":true})";
+        return reply;
+    });
+    REQUIRE(r.seen.size() == 2);  // an empty page is not the end
+    CHECK(r.seen[1].target == "/v1/streams/s/events?limit=1000&from=0%3A9%3A0&where=n%20%3E%200");
+}
+
+TEST_CASE("what a followed stream says beside events is told; its end by the server is an error, its stop is not") {
+    int asked = 0;
+    test::FakeServer server([&](const test::FakeRequest& request) {
+        ++asked;
+        if (asked == 1)
+            return streaming(request, "event: end\ndata: {\"code\":\"shutting_down\",\"detail\":\"x\"}\n\n");
+        return streaming(request,
+                         "event: skipped\ndata: {\"events\":3,\"reason\":\"retention\"}\n\n"
+                         "event: skipped\ndata: {\"events\":null,\"reason\":\"retention\"}\n\n"
+                         "event: end\ndata: {\"code\":\"not_found\",\"detail\":\"the stream s was dropped\"}\n\n");
+    });
+    Client client(server.choice());
+    test::Capture capture;
+    CHECK(run_tail(capture.console, client, {.stream = "s", .from = "end", .follow = true}) == Exit::not_found);
+    CHECK(asked == 2);
+    CHECK(capture.err() ==
+          "weir: 3 events behind this place were removed by retention before they could be read\n"
+          "weir: events behind this place were removed by retention before they could be read\n"
+          "error: the stream s was dropped\n");
 }
 
 TEST_CASE("following ends when the reader of the output has gone, also without another event") {
     int out[2];
     REQUIRE(pipe(out) == 0);
-    test::FakeServer server(first_then_none);
+    // The stream stays open and says nothing.
+    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    sockaddr_in address{};
+    address.sin_family = AF_INET;
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    socklen_t length = sizeof address;
+    REQUIRE(bind(listener, reinterpret_cast<sockaddr*>(&address), length) == 0);
+    REQUIRE(listen(listener, 1) == 0);
+    getsockname(listener, reinterpret_cast<sockaddr*>(&address), &length);
+    std::thread server([listener] {
+        const int fd = accept(listener, nullptr, nullptr);
+        const std::string reply = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + stream_event(0);
+        CHECK(send(fd, reply.data(), reply.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(reply.size()));
+        char byte = 0;
+        while (recv(fd, &byte, 1, 0) > 0) {
+        }
+        close(fd);
+    });
     test::Capture capture;
     Console console = capture.console;
     console.out = fdopen(out[1], "w");
-    Client client(server.choice());
+    Client client({{"127.0.0.1", ntohs(address.sin_port), ""}, ""});
     std::thread reader([&] {
         char byte = 0;
         CHECK(read(out[0], &byte, 1) == 1);
         close(out[0]);
     });
-    CHECK(run_tail(console, client, {.stream = "s", .follow = true}) == Exit::ok);
+    CHECK(run_tail(console, client, {.stream = "s", .from = "end", .follow = true}) == Exit::ok);
     reader.join();
+    server.join();
+    close(listener);
     fclose(console.out);
 }
 
