@@ -166,22 +166,19 @@ Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buf
         } else if (const auto* put = std::get_if<log::CatalogPut>(&section)) {
             answer(put_catalog(*put));
         } else if (const auto* drop = std::get_if<log::CatalogDrop>(&section)) {
-            const auto it = catalog_.find(drop->id);
-            if (it != catalog_.end()) {
-                names_.erase(folded(it->second.name));
-                catalog_.erase(it);
-                removed_.push_back({object_key('c', drop->id), std::nullopt});
-                definitions_changed_ = true;
-            }
+            drop_catalog(drop->id);
             answer({});
         } else if (const auto* stream = std::get_if<log::DefineStream>(&section)) {
             answer(define_stream(*stream, append_ms));
         } else if (const auto* view = std::get_if<log::DefineView>(&section)) {
             answer(define_view(*view, append_ms));
         } else if (const auto* gone = std::get_if<log::DropStream>(&section)) {
+            const auto it = streams_.find(gone->id);
+            const Stream* dropped = it != streams_.end() ? it->second.get() : nullptr;
+            auto status = drop_stream(gone->id, gone->with_views);
             // A journal record that this entry began for the stream goes with it.
-            std::erase_if(journal, [&](const auto& item) { return item.first->def->id == gone->id; });
-            answer(drop_stream(gone->id));
+            if (status) std::erase_if(journal, [&](const auto& item) { return item.first == dropped; });
+            answer(std::move(status));
         } else if (const auto* gone_view = std::get_if<log::DropView>(&section)) {
             answer(drop_view(gone_view->id));
         } else if (const auto* retain = std::get_if<log::Retain>(&section)) {
@@ -347,167 +344,6 @@ void Applier::stop_view(View& view, std::string why) {
     if (auto it = streams_.find(view.stream); it != streams_.end()) touch(*it->second);
 }
 
-Status Applier::put_catalog(const log::CatalogPut& put) {
-    if (names_.contains(folded(put.name))) {
-        const auto& present = catalog_.at(names_.at(folded(put.name)));
-        return Error{Errc::already_exists, std::string("there is a ") +
-                                               (present.kind == log::ObjectKind::stream ? "stream" : "view") +
-                                               " named " + present.name +
-                                               (present.name == put.name ? "" : " (names are compared without case)")};
-    }
-    const bool stream = put.kind == log::ObjectKind::stream;
-    const auto count = static_cast<std::size_t>(std::count_if(
-        catalog_.begin(), catalog_.end(), [&](const auto& item) { return item.second.kind == put.kind; }));
-    if (count >= (stream ? limits::streams_max : limits::views_max)) {
-        return Error{Errc::too_large, std::string("there are ") + std::to_string(count) +
-                                          (stream ? " streams" : " views") +
-                                          ", the most that one server takes: drop some first"};
-    }
-    const ObjectId id{options_.shard, applied_};
-    catalog_[id] = {put.kind, put.name, put.statement, false};
-    names_[folded(put.name)] = id;
-    catalog_changed_.push_back(id);
-    definitions_changed_ = true;
-    return {};
-}
-
-Status Applier::define_stream(const log::DefineStream& define, std::int64_t append_ms) {
-    if (streams_.contains(define.id)) return {};  // proposed twice, as after a crash
-    auto parsed = sql::parse(define.statement);
-    if (!parsed) return parsed.error();
-    const auto* create = std::get_if<sql::CreateStream>(&parsed.value());
-    if (create == nullptr) return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE STREAM"};
-    auto def = std::make_shared<record::Stream>();
-    def->id = define.id;
-    def->name = define.name;
-    def->version = define.version;
-    def->schema = create->schema;
-    def->retain_ms = create->retain_ms;
-    def->retain_bytes = create->retain_bytes;
-    def->statement = define.statement;
-    def->created_at_ms = append_ms;
-
-    auto stream = std::make_unique<Stream>();
-    stream->def = def;
-    stream->dir = stream_dir(options_.dir, define.id);
-    // What a crash left of an earlier try is not part of the log.
-    TRY(disk_.remove_tree(stream->dir));
-    for (std::int32_t p = 0; p < def->schema.partitions; p++) {
-        stream->partitions.push_back(TRY(
-            log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, p), {}, partition_options(*def))));
-    }
-    stream->dead = TRY(log::PartitionLog::open(disk_, partition_dir(options_.dir, define.id, dead_letter_partition), {},
-                                               partition_options(*def)));
-    stream->journal = TRY(log::Journal::open(disk_, stream->dir + "/journal", {}, journal_options(*def)));
-    stream->arrivals.last_ms.assign(static_cast<std::size_t>(def->schema.partitions), INT64_MIN);
-    for (std::int32_t p = dead_letter_partition; p < def->schema.partitions; p++)
-        stream->touched_partitions.insert(p);
-    Stream& present = *stream;
-    streams_[define.id] = std::move(stream);
-    touch(present);
-    // The answers are nobody's to read, and admission has its own beginning of them.
-    if (define.id.is_null()) return {};
-    if (auto it = catalog_.find(define.id); it != catalog_.end() && !it->second.was_defined) {
-        it->second.was_defined = true;
-        catalog_changed_.push_back(define.id);
-    }
-    if (writes_rows()) {
-        row_changes_.push_back([this, def]() -> Status {
-            auto insert =
-                TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "
-                                       "created_at, state, progress) "
-                                       "VALUES (?1, 'stream', ?2, NULL, ?3, ?4, ?5, 'live', 1)"));
-            insert->bind(1, store::Value::of(static_cast<std::int64_t>(def->id.packed())));
-            insert->bind(2, store::Value::of(std::string_view(def->name)));
-            insert->bind(3, store::Value::of(static_cast<std::int64_t>(def->version)));
-            insert->bind(4, store::Value::of(std::string_view(def->statement)));
-            insert->bind(5, store::Value::of(def->created_at_ms));
-            TRY(insert->step());
-            return {};
-        });
-    }
-    definitions_changed_ = true;
-    if (recovered_) outputs_.stream_defined(facts_of(present, true));
-    return {};
-}
-
-Status Applier::define_view(const log::DefineView& define, std::int64_t append_ms) {
-    if (views_.contains(define.id)) return {};
-    const auto it = streams_.find(define.stream);
-    if (it == streams_.end()) return Error{Errc::not_found, "the stream of view " + define.name + " is gone"};
-    auto parsed = sql::parse(define.statement);
-    if (!parsed) return parsed.error();
-    const auto* create = std::get_if<sql::CreateView>(&parsed.value());
-    if (create == nullptr)
-        return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE MATERIALIZED VIEW"};
-    auto planned = plan_view(*it->second->def, *create);
-    if (!planned) return planned.error();
-
-    auto view = std::make_unique<View>();
-    view->id = define.id;
-    view->stream = define.stream;
-    view->name = define.name;
-    view->statement = define.statement;
-    view->created_at_ms = append_ms;
-    view->plan = std::move(planned).value();
-    view->plan.tumble.groups_max = options_.groups_max;
-    view->touched = true;
-    auto tumble = stream::Tumble::open(it->second->def->schema, view->plan.tumble, state_, object_key('o', define.id));
-    if (!tumble) return tumble.error();
-    view->tumble = std::move(tumble).value();
-    // Over a stream without events there is nothing to build, and every replica sees that at this entry.
-    const bool building =
-        !create->from_now && std::any_of(it->second->partitions.begin(), it->second->partitions.end(),
-                                         [](const auto& log) { return log->end_offset() > log->start_offset(); });
-    if (building) {
-        view->state = "building";
-        view->build = std::make_shared<Build>(LogIndex(0), it->second->partitions.size());
-    }
-    View& present = *view;
-    views_[define.id] = std::move(view);
-    it->second->views.push_back(&present);
-    count_builds();
-    touch(*it->second);
-    if (auto entry = catalog_.find(define.id); entry != catalog_.end() && !entry->second.was_defined) {
-        entry->second.was_defined = true;
-        catalog_changed_.push_back(define.id);
-    }
-    if (writes_rows()) {
-        std::string columns = "_k BLOB PRIMARY KEY NOT NULL";
-        for (std::size_t i = 0; i < present.plan.columns.size(); i++) {
-            // "JSON" would give the column numeric affinity and turn '1' into 1.
-            const auto& type = present.plan.columns[i].type;
-            columns += ", c" + std::to_string(i) + " " + (type == "JSON" ? "TEXT" : type);
-        }
-        // By value: the view may be dropped again before the next row commit.
-        const bool counts_rows = !present.plan.row_per_group;
-        row_changes_.push_back([this, define, append_ms, columns, building, counts_rows]() -> Status {
-            TRY(database_->exec(
-                "CREATE TABLE IF NOT EXISTS " + store::quote_name(view_table(define.id)) + "(" + columns +
-                ") WITHOUT ROWID; CREATE TABLE IF NOT EXISTS " + store::quote_name(late_table(define.id)) +
-                "(partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, window_start TIMESTAMP NOT NULL, "
-                "event_time TIMESTAMP NOT NULL, raw TEXT, PRIMARY KEY (partition, \"offset\", window_start)) "
-                "WITHOUT ROWID"));
-            if (counts_rows) TRY(database_->exec(row_count_triggers(define.id)));
-            auto insert =
-                TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "
-                                       "created_at, state, progress) "
-                                       "VALUES (?1, 'view', ?2, ?3, 1, ?4, ?5, ?6, ?7)"));
-            insert->bind(1, store::Value::of(static_cast<std::int64_t>(define.id.packed())));
-            insert->bind(2, store::Value::of(std::string_view(define.name)));
-            insert->bind(3, store::Value::of(static_cast<std::int64_t>(define.stream.packed())));
-            insert->bind(4, store::Value::of(std::string_view(define.statement)));
-            insert->bind(5, store::Value::of(append_ms));
-            insert->bind(6, store::Value::of(std::string_view(building ? "building" : "live")));
-            insert->bind(7, store::Value::of(building ? 0.0 : 1.0));
-            TRY(insert->step());
-            return {};
-        });
-    }
-    definitions_changed_ = true;
-    return {};
-}
-
 void Applier::count_builds() {
     builds_ = static_cast<std::size_t>(std::count_if(views_.begin(), views_.end(), [](const auto& item) {
         return item.second->build && !item.second->build->told_caught_up;
@@ -601,59 +437,6 @@ void Applier::tell_needs(Stream& stream) {
     stream.told_due_ms = due_ms;
     stream.told_keep = keep;
     outputs_.stream_needs(stream.def->id, due_ms, keep);
-}
-
-Status Applier::drop_view(ObjectId id) {
-    const auto it = views_.find(id);
-    if (it == views_.end()) return {};
-    View& view = *it->second;
-    const ObjectId of = view.stream;
-    if (auto stream = streams_.find(view.stream); stream != streams_.end()) std::erase(stream->second->views, &view);
-    std::erase_if(late_, [&](const auto& row) { return row.view == &view; });
-    dropped_views_.push_back(id);  // its operator's keys go at the next checkpoint
-    removed_.push_back({object_key('v', id), std::nullopt});
-    if (writes_rows()) {
-        row_changes_.push_back([this, id]() -> Status {
-            const auto text = std::to_string(id.packed());
-            return database_->exec(
-                "DROP TABLE IF EXISTS " + store::quote_name(view_table(id)) + "; DROP TABLE IF EXISTS " +
-                store::quote_name(late_table(id)) + "; DELETE FROM _objects WHERE id = " + text +
-                "; DELETE FROM _views WHERE view = " + text + "; DELETE FROM _watermarks WHERE view = " + text);
-        });
-    }
-    views_.erase(id);
-    count_builds();
-    if (auto stream = streams_.find(of); stream != streams_.end()) touch(*stream->second);
-    definitions_changed_ = true;
-    return {};
-}
-
-Status Applier::drop_stream(ObjectId id) {
-    const auto it = streams_.find(id);
-    if (it == streams_.end()) return {};
-    Stream& stream = *it->second;
-    if (!stream.views.empty()) {
-        return Error{Errc::conflict,
-                     "view " + stream.views.front()->name + " depends on " + stream.def->name + ": drop it first"};
-    }
-    TRY(flush_logs());
-    removed_.push_back({object_key('s', id), std::nullopt});
-    if (writes_rows()) {
-        row_changes_.push_back([this, id]() -> Status {
-            const auto text = std::to_string(id.packed());
-            return database_->exec(
-                "DELETE FROM _objects WHERE id = " + text + "; DELETE FROM _ends WHERE stream = " + text +
-                "; DELETE FROM _journals WHERE stream = " + text + "; DELETE FROM _counters WHERE stream = " + text);
-        });
-    }
-    std::erase(touched_, &stream);
-    for (const auto& [bucket, ids] : stream.recent)
-        recent_ids_ -= ids.size();
-    unlink_later({stream.dir}, true);
-    streams_.erase(it);
-    definitions_changed_ = true;
-    if (recovered_) outputs_.stream_dropped(id);
-    return {};
 }
 
 Status Applier::apply_retain(const log::Retain& retain) {
@@ -1007,22 +790,6 @@ StreamRecord Applier::record_of(const Stream& stream) const {
     record.last_arrival_ms = stream.arrivals.last_ms;
     record.last_tick_ms = stream.last_tick_ms;
     return record;
-}
-
-void Applier::publish_definitions() {
-    auto definitions = std::make_shared<Definitions>();
-    definitions->index = applied_;
-    for (const auto& [id, stream] : streams_)
-        if (!id.is_null()) definitions->streams.push_back(stream->def);
-    for (const auto& [id, view] : views_) {
-        definitions->views.push_back({id, view->name, view->stream, view->statement, view->state});
-    }
-    for (const auto& [id, entry] : catalog_) {
-        const bool defined = entry.kind == log::ObjectKind::stream ? streams_.contains(id) : views_.contains(id);
-        if (!defined) definitions->loose.push_back({id, entry.kind, entry.name, entry.statement, entry.was_defined});
-    }
-    definitions_changed_ = false;
-    outputs_.definitions(std::move(definitions));
 }
 
 }  // namespace weir::apply

@@ -166,10 +166,14 @@ class Applier {
                      std::span<const std::uint32_t> rows, std::int64_t append_ms, std::string_view batch);
     Status decode_batch(const Stream& stream, std::string_view batch, std::int64_t append_ms, record::ColumnBatch& out);
     Status apply_retain(const log::Retain& retain);
+    // definitions.cc
     Status put_catalog(const log::CatalogPut& put);
+    void drop_catalog(ObjectId id);
     Status define_stream(const log::DefineStream& define, std::int64_t append_ms);
     Status define_view(const log::DefineView& define, std::int64_t append_ms);
-    Status drop_stream(ObjectId id);
+    View* view_named(const std::string& name) const;
+    Status check_replaceable(const View& view, const Stream& stream, const sql::CreateView& create) const;
+    Status drop_stream(ObjectId id, bool with_views);
     Status drop_view(ObjectId id);
     Status apply_tick(Stream& stream, std::int64_t append_ms);
     Status apply_flush(View& view);

@@ -11,7 +11,9 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <future>
+#include <set>
 #include <utility>
 
 namespace weir::cluster {
@@ -51,6 +53,15 @@ Status check_checks(const sql::CreateStream& statement) {
     return {};
 }
 
+// What a statement of the log defines, to compare with another.
+std::string definition_of(const std::string& statement) {
+    auto parsed = sql::parse(statement);
+    if (!parsed) return {};
+    if (auto* stream = std::get_if<sql::CreateStream>(&parsed.value())) return sql::definition(std::move(*stream));
+    if (auto* view = std::get_if<sql::CreateView>(&parsed.value())) return sql::definition(std::move(*view));
+    return {};
+}
+
 class Local final : public LocalCatalog {
   public:
     explicit Local(bool undeclared) : undeclared_(undeclared), snapshot_(std::make_shared<CatalogSnapshot>()) {}
@@ -69,12 +80,15 @@ class Local final : public LocalCatalog {
 
   private:
     Status may_change() const;
+    Result<Changed> replace(const record::Stream& stream, const sql::CreateStream& statement);
     Result<Changed> create_object(log::CatalogPut put, ObjectId stream);
     Result<Changed> wait(const Promise& promise);
     bool propose(const log::Section& section, std::function<void(LogIndex, Status)> applied, bool gives_id = false);
     // The second half of CREATE: the definition from the catalog's entry; taken back where it cannot be applied.
     void define(ObjectId id, const log::CatalogPut& put, ObjectId stream, const Promise& promise);
     void finish_drop(ObjectId id, const Promise& promise);
+    // The second half of whatever was dropped or replaced; then `outcome` is told.
+    void finish_drops(const Promise& promise, Outcome outcome);
     void wait_built(ObjectId view);
 
     const bool undeclared_;
@@ -82,6 +96,10 @@ class Local final : public LocalCatalog {
     os::Snapshot<CatalogSnapshot> snapshot_;
     os::Progress changes_;  // of the snapshot
     std::atomic<bool> resumed_{false};
+    // Of the apply thread: ids that have a catalog entry and no definition any more, and those of them whose entry has
+    // been proposed to go.
+    std::vector<ObjectId> dropped_;
+    std::set<ObjectId> finishing_;
 };
 
 Status Local::may_change() const {
@@ -112,6 +130,10 @@ void Local::on_definitions(std::shared_ptr<const apply::Definitions> definitions
         definition->state = view.state;
         next->views[view.name] = std::move(definition);
     }
+    dropped_.clear();
+    for (const auto& loose : definitions->loose)
+        if (loose.dropping) dropped_.push_back(loose.id);
+    std::erase_if(finishing_, [this](ObjectId id) { return std::ranges::find(dropped_, id) == dropped_.end(); });
     snapshot_.set(next);
     changes_.advance(changes_.value() + 1);
     if (resumed_.exchange(true)) return;
@@ -151,10 +173,29 @@ Result<Changed> Local::wait(const Promise& promise) {
 }
 
 void Local::finish_drop(ObjectId id, const Promise& promise) {
+    finishing_.insert(id);
     const bool taken = propose(log::CatalogDrop{id}, [promise, id](LogIndex index, Status status) {
         promise->set_value({std::move(status), id, index});
     });
     if (!taken) promise->set_value({Error{Errc::shutting_down, "the server is stopping"}, id, {}});
+}
+
+void Local::finish_drops(const Promise& promise, Outcome outcome) {
+    std::vector<ObjectId> ids;
+    for (const ObjectId id : dropped_)
+        if (!finishing_.contains(id)) ids.push_back(id);
+    if (ids.empty()) return promise->set_value(std::move(outcome));
+    // What came last goes first: views before the stream that they read. The last one's answer is the statement's.
+    std::ranges::sort(ids, std::greater<>());
+    for (const ObjectId id : ids) {
+        finishing_.insert(id);
+        const bool is_last = id == ids.back();
+        const bool taken = propose(log::CatalogDrop{id}, [=, of = outcome.id](LogIndex index, Status status) {
+            if (is_last) promise->set_value({std::move(status), of, index});
+        });
+        if (is_last && !taken)
+            promise->set_value({Error{Errc::shutting_down, "the server is stopping"}, outcome.id, {}});
+    }
 }
 
 void Local::define(ObjectId id, const log::CatalogPut& put, ObjectId stream, const Promise& promise) {
@@ -165,10 +206,7 @@ void Local::define(ObjectId id, const log::CatalogPut& put, ObjectId stream, con
         section = log::DefineView{id, stream, put.name, put.statement};
     }
     const bool taken = propose(section, [this, promise, id](LogIndex index, Status status) {
-        if (status) {
-            promise->set_value({{}, id, index});
-            return;
-        }
+        if (status) return finish_drops(promise, {{}, id, index});
         // The name must not stay taken by something that cannot be.
         const bool dropping = propose(log::CatalogDrop{id}, [promise, id, status](LogIndex at, const Status&) {
             promise->set_value({status, id, at});
@@ -200,6 +238,7 @@ Result<Changed> Local::create(const sql::CreateStream& statement) {
     const auto present = snapshot();
     if (const auto stream = present->stream(statement.name)) {
         if (statement.if_not_exists) return Changed{false, stream->id, shard_->visible()};
+        if (statement.or_replace) return replace(*stream, statement);
         return Error{Errc::already_exists, "there is a stream named " + statement.name};
     }
     if (present->view(statement.name)) return Error{Errc::already_exists, "there is a view named " + statement.name};
@@ -211,13 +250,23 @@ Result<Changed> Local::create(const sql::CreateStream& statement) {
     return changed;
 }
 
+// A stream's events are all there is of it: OR REPLACE takes the definition that it has.
+Result<Changed> Local::replace(const record::Stream& stream, const sql::CreateStream& statement) {
+    if (definition_of(stream.statement) == sql::definition(statement))
+        return Changed{false, stream.id, shard_->visible()};
+    return Error{Errc::conflict, "stream " + stream.name + " has another definition, and its events would be lost: " +
+                                     "DROP STREAM and CREATE it if they may go, or CREATE a stream of another name"};
+}
+
 Result<Changed> Local::create(const sql::CreateView& statement) {
     TRY(may_change());
     TRY(sql::check_name(statement.name));
     const auto present = snapshot();
     if (const auto view = present->view(statement.name)) {
-        if (statement.if_not_exists) return Changed{false, view->id, shard_->visible()};
-        return Error{Errc::already_exists, "there is a view named " + statement.name};
+        // OR REPLACE by what is there already leaves it alone.
+        const bool same = statement.or_replace && definition_of(view->statement) == sql::definition(statement);
+        if (statement.if_not_exists || same) return Changed{false, view->id, shard_->visible()};
+        if (!statement.or_replace) return Error{Errc::already_exists, "there is a view named " + statement.name};
     }
     if (present->stream(statement.name))
         return Error{Errc::already_exists, "there is a stream named " + statement.name};
@@ -258,15 +307,15 @@ Result<Changed> Local::drop(const sql::DropObject& statement) {
         if (!statement.is_view && view) text += ", but a view: DROP MATERIALIZED VIEW " + statement.name;
         return Error{Errc::not_found, text};
     }
-    if (!statement.is_view) {
-        for (const auto& [name, other] : present->views) {
-            if (other->stream == stream->id) {
-                return Error{Errc::conflict, "view " + name + " depends on " + statement.name + ": drop it first"};
-            }
-        }
+    if (!statement.is_view && !statement.cascade) {
+        std::vector<std::string> names;
+        for (const auto& [name, other] : present->views)
+            if (other->stream == stream->id) names.push_back(name);
+        if (!names.empty()) return Error{Errc::conflict, sql::depends_text(statement.name, std::move(names))};
     }
     const ObjectId id = statement.is_view ? view->id : stream->id;
-    log::Section section = log::DropStream{id};
+    // Which views CASCADE drops the entry decides, where it stands in the log.
+    log::Section section = log::DropStream{id, statement.cascade};
     if (statement.is_view) section = log::DropView{id};
     auto promise = std::make_shared<std::promise<Outcome>>();
     const bool taken = propose(section, [this, promise, id](LogIndex index, Status status) {
@@ -274,7 +323,10 @@ Result<Changed> Local::drop(const sql::DropObject& statement) {
             promise->set_value({std::move(status), id, index});
             return;
         }
-        finish_drop(id, promise);
+        // Definitions were told before this, of whatever else the entry took. Twice is once for an entry that drops.
+        if (std::ranges::find(dropped_, id) == dropped_.end()) dropped_.push_back(id);
+        finishing_.erase(id);
+        finish_drops(promise, {{}, id, index});
     });
     if (!taken) return Error{Errc::shutting_down, "the server is stopping"};
     return wait(promise);

@@ -83,7 +83,10 @@ void write_body(WireWriter& out, const Section& section) {
             out.bytes(s.name);
             out.bytes(s.statement);
         }
-        void operator()(const DropStream& s) const { out.u64(s.id.packed()); }
+        void operator()(const DropStream& s) const {
+            out.u64(s.id.packed());
+            if (s.with_views) out.u8(1);
+        }
         void operator()(const DropView& s) const { out.u64(s.id.packed()); }
         void operator()(const Retain& s) const {
             out.u64(s.stream.packed());
@@ -172,8 +175,12 @@ Result<Section> read_body(SectionType type, std::string_view body) {
             s.statement = std::string(in.bytes());
             return whole(std::move(s));
         }
-        case SectionType::drop_stream:
-            return whole(DropStream{ObjectId::from_packed(in.u64())});
+        case SectionType::drop_stream: {
+            DropStream s{ObjectId::from_packed(in.u64())};
+            s.with_views = in.ok() && !in.at_end();
+            if (s.with_views && in.u8() != 1) return Error{Errc::corrupt, "an entry drops a stream in an unknown way"};
+            return whole(s);
+        }
         case SectionType::drop_view:
             return whole(DropView{ObjectId::from_packed(in.u64())});
         case SectionType::retain: {

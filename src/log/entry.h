@@ -10,7 +10,7 @@
 //   catalog drop:  id u64
 //   define stream: id u64 | version u32 | name | statement
 //   define view:   id u64 | stream u64 | name | statement
-//   drop stream, drop view: id u64
+//   drop stream: id u64 | with its views: u8 1      drop view: id u64
 //   retain:   stream u64 | segments whose appends are all before, i64 | bytes to keep i64 (-1: any) | dedup buckets
 //   through, i64
 //   tick:          stream u64     its quiet partitions' watermarks move with the entry's append time
@@ -82,6 +82,7 @@ struct DefineView {
 };
 struct DropStream {
     ObjectId id;
+    bool with_views = false;  // CASCADE: what reads it as of this entry; else the entry does nothing while there is any
 };
 struct DropView {
     ObjectId id;

@@ -49,7 +49,7 @@ std::string aggregate_text(const ViewItem& item) {
 // Every default is written out: a later version's defaults must not change what an old entry means.
 std::string canonical(const CreateStream& statement) {
     const record::Schema& schema = statement.schema;
-    std::string out = "CREATE STREAM ";
+    std::string out = statement.or_replace ? "CREATE OR REPLACE STREAM " : "CREATE STREAM ";
     if (statement.if_not_exists) out += "IF NOT EXISTS ";
     out += quoted_if_needed(statement.name) + " (";
     for (const record::Column& column : schema.columns) {
@@ -79,7 +79,7 @@ std::string canonical(const CreateStream& statement) {
 }
 
 std::string canonical(const CreateView& statement) {
-    std::string out = "CREATE MATERIALIZED VIEW ";
+    std::string out = statement.or_replace ? "CREATE OR REPLACE MATERIALIZED VIEW " : "CREATE MATERIALIZED VIEW ";
     if (statement.if_not_exists) out += "IF NOT EXISTS ";
     out += quoted_if_needed(statement.name) + " AS SELECT ";
     for (const ViewItem& item : statement.items) {
@@ -105,6 +105,16 @@ std::string canonical(const CreateView& statement) {
     if (statement.emit_every_ms > 0) out += " EVERY " + record::format_duration(statement.emit_every_ms);
     if (statement.from_now) out += " FROM NOW";
     return out;
+}
+
+std::string definition(CreateStream statement) {
+    statement.if_not_exists = statement.or_replace = false;
+    return canonical(statement);
+}
+
+std::string definition(CreateView statement) {
+    statement.if_not_exists = statement.or_replace = false;
+    return canonical(statement);
 }
 
 }  // namespace weir::sql

@@ -83,12 +83,22 @@ Status rewrite_checks(Cursor& cursor, std::size_t first, CreateStream& stream) {
 }
 
 Result<Statement> parse_create(Cursor& cursor) {
+    const bool or_replace = cursor.accept({"OR", "REPLACE"});
+    if (!or_replace && cursor.accept({"OR"})) return cursor.unexpected({"REPLACE"});
     const Token& where = cursor.peek();
-    if (cursor.accept({"OR", "REPLACE"}))
-        return cursor.unsupported(where, "OR REPLACE is not built yet: DROP first, or use IF NOT EXISTS");
+    // Before the rest is read: the second of the two that is wrong.
+    const auto check_both = [&]() -> Status {
+        const Token& second = cursor.peek();
+        if (!or_replace || !second.is_word("IF")) return {};
+        return cursor.error(second,
+                            "OR REPLACE and IF NOT EXISTS exclude each other: the one changes what is there, "
+                            "the other leaves it");
+    };
     if (cursor.accept({"STREAM"})) {
+        TRY(check_both());
         const std::size_t first = cursor.at();
         CreateStream stream = TRY(parse_create_stream(cursor));
+        stream.or_replace = or_replace;
         TRY(rewrite_checks(cursor, first, stream));
         // The log's entry holds this text, which every replica must be able to parse; it may be longer than what came.
         if (canonical(stream).size() > limits::sql_bytes_max)
@@ -98,7 +108,10 @@ Result<Statement> parse_create(Cursor& cursor) {
     }
     if (cursor.accept({"MATERIALIZED"})) {
         TRY(cursor.expect({"VIEW"}));
-        return Statement(TRY(parse_create_view(cursor)));
+        TRY(check_both());
+        CreateView view = TRY(parse_create_view(cursor));
+        view.or_replace = or_replace;
+        return Statement(std::move(view));
     }
     for (const std::string_view word : created_elsewhere) {
         if (!where.is_word(word)) continue;
@@ -123,8 +136,8 @@ Result<Statement> parse_drop(Cursor& cursor) {
     drop.if_exists = cursor.accept({"IF", "EXISTS"});
     if (!drop.if_exists && cursor.accept({"IF"})) return cursor.unexpected({"EXISTS"});
     drop.name = TRY(cursor.name("a name"));
-    if (cursor.sees({"CASCADE"}))
-        return cursor.unsupported(cursor.peek(), "CASCADE is not built yet: DROP what depends on it first");
+    drop.cascade = cursor.accept({"CASCADE"});
+    if (!drop.cascade) cursor.accept({"RESTRICT"});  // what DROP does anyway
     return Statement(std::move(drop));
 }
 
@@ -218,6 +231,18 @@ std::string show_sql(const Show& statement) {
             return "SELECT * FROM sys.watermarks ORDER BY view, partition";
     }
     return {};
+}
+
+std::string depends_text(const std::string& stream, std::vector<std::string> views) {
+    constexpr std::size_t named_max = 5;
+    std::ranges::sort(views);
+    std::string text = views.size() > 1 ? "views " : "view ";
+    for (std::size_t i = 0; i < std::min(views.size(), named_max); ++i)
+        text += (i == 0 ? "" : ", ") + views[i];
+    if (views.size() > named_max) text += " and " + std::to_string(views.size() - named_max) + " more";
+    return text + (views.size() > 1 ? " depend on " : " depends on ") + stream + ": drop " +
+           (views.size() > 1 ? "them" : "it") + " first, or write DROP STREAM " + quoted_if_needed(stream) +
+           " CASCADE, which drops " + (views.size() > 1 ? "them" : "it") + " too";
 }
 
 Status check_name(std::string_view name) {

@@ -18,6 +18,7 @@ namespace weir::sql {
 struct CreateStream {
     std::string name;
     bool if_not_exists = false;
+    bool or_replace = false;  // not together with if_not_exists
     record::Schema schema;
     std::int64_t retain_ms = 7LL * 86'400'000;
     std::int64_t retain_bytes = -1;  // MAX, -1: none
@@ -55,6 +56,7 @@ enum class EmitMode : std::uint8_t { changes, final_only };
 struct CreateView {
     std::string name;
     bool if_not_exists = false;
+    bool or_replace = false;  // not together with if_not_exists
     std::string stream;
     std::int64_t window_ms = 0;  // TUMBLE(stream, size)
     std::int64_t window_offset_ms = 0;
@@ -74,6 +76,7 @@ struct DropObject {
     bool is_view = false;  // DROP STREAM / DROP MATERIALIZED VIEW (DROP VIEW too)
     std::string name;
     bool if_exists = false;
+    bool cascade = false;  // what depends on it goes too
 };
 
 struct FlushView {
@@ -100,9 +103,15 @@ std::vector<std::string> split_statements(std::string_view script);
 // The statement again, canonical: what the log's entry carries. parse(canonical(x)) == x in meaning.
 std::string canonical(const CreateStream& statement);
 std::string canonical(const CreateView& statement);
+// The same without IF NOT EXISTS and OR REPLACE: what is defined, not when.
+std::string definition(CreateStream statement);
+std::string definition(CreateView statement);
 
 // The query over the system tables that SHOW stands for.
 std::string show_sql(const Show& statement);
+
+// Why DROP STREAM does nothing while these views read the stream, and what to do. `views` not empty.
+std::string depends_text(const std::string& stream, std::vector<std::string> views);
 
 // A stream name, view name: [A-Za-z_][A-Za-z0-9_.-]{0,248}. Names of tables that come by themselves (sys, sys.*,
 // sqlite_*, *_dead_letters, *_late) are refused too. Errors: invalid_argument, says what is wrong.

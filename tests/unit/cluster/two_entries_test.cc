@@ -214,6 +214,76 @@ TEST_CASE("rule: CREATE over two groups: DROP goes the other way round, by id", 
     CHECK(failed.shard.proposed.size() == 1);
 }
 
+TEST_CASE("rule: CREATE over two groups: CASCADE is one entry of the shard's; the names go after it, views first",
+          "[rule]") {
+    const apply::Definitions::View view{id_of(50), "v", id_of(41), view_sql, "live"};
+    Bench b;
+    b.know({stream_of(41)}, {view});
+    b.begin("DROP STREAM s CASCADE");
+    const auto drop = b.proposal<log::DropStream>(0);
+    CHECK(drop.id == id_of(41));
+    CHECK(drop.with_views);
+    // The entry took a view that came in between, too: definitions tell of it.
+    b.know({}, {},
+           {{id_of(41), log::ObjectKind::stream, "s", stream_sql, true},
+            {id_of(50), log::ObjectKind::view, "v", view_sql, true},
+            {id_of(58), log::ObjectKind::view, "w", view_sql, true}});
+    b.shard.apply(0, 60);
+    CHECK(b.proposal<log::CatalogDrop>(1).id == id_of(58));
+    CHECK(b.proposal<log::CatalogDrop>(2).id == id_of(50));
+    CHECK(b.proposal<log::CatalogDrop>(3).id == id_of(41));
+    b.shard.apply(1, 61);
+    b.shard.apply(2, 62);
+    CHECK_FALSE(b.answered());
+    b.shard.apply(3, 63);
+    b.wait();
+    CHECK(b.changed.value().index == LogIndex(63));
+    CHECK(b.shard.proposed.size() == 4);
+}
+
+TEST_CASE("rule: CREATE over two groups: OR REPLACE of a view: the catalog's entry carries it, the old name goes last",
+          "[rule]") {
+    const std::string other =
+        "CREATE OR REPLACE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS n FROM TUMBLE(s, 5m) "
+        "GROUP BY window_start";
+    const apply::Definitions::View view{id_of(50), "v", id_of(41), view_sql, "live"};
+    Bench b;
+    b.know({stream_of(41)}, {view});
+    b.begin(other);
+    const auto put = b.proposal<log::CatalogPut>(0);
+    CHECK(std::get<sql::CreateView>(sql::parse(put.statement).value()).or_replace);
+    b.shard.apply(0, 70);
+    const auto define = b.proposal<log::DefineView>(1);
+    CHECK(define.id == id_of(70));
+    CHECK(define.statement == put.statement);
+    b.know({stream_of(41)}, {{id_of(70), "v", id_of(41), other, "live"}},
+           {{id_of(50), log::ObjectKind::view, "v", view_sql, true}});
+    b.shard.apply(1, 71);
+    CHECK(b.proposal<log::CatalogDrop>(2).id == id_of(50));
+    b.shard.apply(2, 72);
+    b.wait();
+    CHECK(b.changed.value().id == id_of(70));
+
+    // What is there already is left alone; a definition that cannot be applied leaves the old one.
+    Bench same;
+    same.know({stream_of(41)}, {view});
+    same.begin(std::string(view_sql).replace(0, 6, "CREATE OR REPLACE"));
+    same.wait();
+    CHECK_FALSE(same.changed.value().did);
+    CHECK(same.shard.proposed.empty());
+    Bench refused;
+    refused.know({stream_of(41)}, {view});
+    refused.begin(other);
+    (void)refused.proposal<log::CatalogPut>(0);
+    refused.shard.apply(0, 70);
+    (void)refused.proposal<log::DefineView>(1);
+    refused.shard.apply(1, 71, Error{Errc::conflict, "rows would be lost"});
+    CHECK(refused.proposal<log::CatalogDrop>(2).id == id_of(70));
+    refused.shard.apply(2, 72);
+    refused.wait();
+    CHECK(refused.changed.error().code == Errc::conflict);
+}
+
 TEST_CASE(
     "rule: CREATE over two groups: what a crash left half done is proposed again by the first start that sees it, "
     "once",

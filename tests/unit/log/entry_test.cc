@@ -49,13 +49,13 @@ TEST_CASE("an entry's sections come back as they went in") {
     const auto bytes = entry_of(
         {batch_section(batch), CountsSection{stream, 2, 3}, CatalogPut{ObjectKind::view, "v", "CREATE"},
          CatalogDrop{stream}, DefineStream{stream, 4, "s", "CREATE STREAM"}, DefineView{stream, stream, "v", "text"},
-         DropStream{stream}, DropView{stream}, Retain{stream, 10, -1, 6}},
+         DropStream{stream}, DropView{stream}, Retain{stream, 10, -1, 6}, DropStream{stream, true}},
         1'700'000'000'123);
     const auto entry = decode_entry(bytes);
     REQUIRE(entry.has_value());
     CHECK(entry.value().append_time_ms == 1'700'000'000'123);
     const auto& sections = entry.value().sections;
-    REQUIRE(sections.size() == 9);
+    REQUIRE(sections.size() == 10);
     const auto& b = std::get<BatchSection>(sections[0]);
     CHECK(b.stream == stream);
     CHECK(b.version == 3);
@@ -67,7 +67,9 @@ TEST_CASE("an entry's sections come back as they went in") {
     CHECK(std::get<CatalogPut>(sections[2]).kind == ObjectKind::view);
     CHECK(std::get<DefineStream>(sections[4]).version == 4);
     CHECK(std::get<DefineView>(sections[5]).statement == "text");
+    CHECK_FALSE(std::get<DropStream>(sections[6]).with_views);
     CHECK(std::get<Retain>(sections[8]).dedup_bucket == 6);
+    CHECK(std::get<DropStream>(sections[9]).with_views);
 }
 
 TEST_CASE("an entry in pieces reads like its bytes") {

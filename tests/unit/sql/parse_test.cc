@@ -185,7 +185,8 @@ TEST_CASE("CREATE STREAM: what is wrong, and where") {
     invalid_columns("a TEXT); SELECT 1", "SELECT", "expected the end of the statement");
     unbuilt("CREATE STREAM s (a TEXT DEFAULT 'x')", "DEFAULT", "DEFAULT is not built yet");
     unbuilt("CREATE STREAM s (a TEXT PRIMARY KEY)", "PRIMARY", "DEDUP KEY");
-    unbuilt("CREATE OR REPLACE STREAM s (a TEXT)", "OR", "OR REPLACE");
+    invalid("CREATE OR STREAM s (a TEXT)", "STREAM", "expected REPLACE");
+    invalid("CREATE OR REPLACE STREAM IF NOT EXISTS s (a TEXT)", "IF", "exclude each other");
 }
 
 TEST_CASE("CREATE STREAM: 200 columns, not 201") {
@@ -412,7 +413,8 @@ TEST_CASE("DROP, SHOW, queries") {
         auto parsed = parse(text);
         if (!parsed) FAIL(parsed.error().detail);
         const auto& d = std::get<DropObject>(parsed.value());
-        return std::string(d.is_view ? "view " : "stream ") + d.name + (d.if_exists ? " if" : "");
+        return std::string(d.is_view ? "view " : "stream ") + d.name + (d.if_exists ? " if" : "") +
+               (d.cascade ? " cascade" : "");
     };
     CHECK(drop("DROP STREAM a") == "stream a");
     CHECK(drop("drop stream if exists \"a-b\";") == "stream a-b if");
@@ -422,7 +424,10 @@ TEST_CASE("DROP, SHOW, queries") {
     invalid("DROP STREAM", "", "expected a name");
     invalid("DROP STREAM IF a", "a", "expected EXISTS");
     invalid("DROP STREAM a b", "b", "expected the end");
-    unbuilt("DROP STREAM a CASCADE", "CASCADE", "CASCADE");
+    CHECK(drop("DROP STREAM a CASCADE") == "stream a cascade");
+    CHECK(drop("DROP STREAM IF EXISTS a RESTRICT") == "stream a if");
+    CHECK(drop("DROP VIEW v CASCADE;") == "view v cascade");
+    invalid("DROP STREAM a CASCADE RESTRICT", "RESTRICT", "expected the end");
 
     CHECK(std::get<Show>(parse("SHOW STREAMS;").value()).what == Show::What::streams);
     CHECK(std::get<Show>(parse("show views").value()).what == Show::What::views);
@@ -496,4 +501,28 @@ TEST_CASE("FROM NOW and FLUSH") {
     CHECK(std::get<FlushView>(flush.value()).name == "a-b");
     CHECK_FALSE(parse("FLUSH").has_value());
     CHECK_FALSE(parse("FLUSH v w").has_value());
+}
+
+TEST_CASE("OR REPLACE is kept in the log's text, and is no part of the definition") {
+    const auto stream = std::get<CreateStream>(parse("CREATE OR REPLACE STREAM s (a TEXT)").value());
+    CHECK(stream.or_replace);
+    CHECK(std::get<CreateStream>(parse(canonical(stream)).value()).or_replace);
+    const auto plain = std::get<CreateStream>(parse("CREATE STREAM IF NOT EXISTS s (a TEXT)").value());
+    CHECK_FALSE(plain.or_replace);
+    CHECK(definition(stream) == definition(plain));
+
+    const std::string rest = " v AS SELECT window_start, count(*) FROM TUMBLE(s, 1m) GROUP BY window_start";
+    const auto view = std::get<CreateView>(parse("CREATE OR REPLACE MATERIALIZED VIEW" + rest).value());
+    CHECK(view.or_replace);
+    CHECK(std::get<CreateView>(parse(canonical(view)).value()).or_replace);
+    CHECK(definition(view) == definition(std::get<CreateView>(parse("CREATE MATERIALIZED VIEW" + rest).value())));
+}
+
+TEST_CASE("what stands in the way of a DROP is named, and what to do about it") {
+    CHECK(depends_text("s", {"v"}) ==
+          "view v depends on s: drop it first, or write DROP STREAM s CASCADE, which drops it too");
+    CHECK(depends_text("a-b", {"w", "v"}) ==
+          "views v, w depend on a-b: drop them first, or write DROP STREAM \"a-b\" CASCADE, which drops them too");
+    CHECK(depends_text("s", {"a", "b", "c", "d", "e", "f", "g"}).find("a, b, c, d, e and 2 more depend") !=
+          std::string::npos);
 }
