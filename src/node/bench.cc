@@ -1,8 +1,8 @@
 #include "node/bench.h"
 
-#include "node/bench_server.h"
 #include "node/detail/json.h"
 #include "node/load_run.h"
+#include "node/own_server.h"
 #include "node/rows.h"
 #include "node/sql_command.h"
 #include "record/time.h"
@@ -99,16 +99,16 @@ void subtract_cpu(std::vector<ProcessUse>& after, const std::vector<ProcessUse>&
 Result<Figures> one_run(const Context& context, std::int64_t number) {
     const BenchOptions& options = context.options;
     Clock& clock = *context.console.clock;
-    std::optional<BenchServer> own;
+    std::optional<OwnServer> own;
     ServerChoice server;
     if (options.server) {
         server = *options.server;
     } else {
-        BenchServer::Options start;
+        OwnServer::Options start;
         start.program = options.program;
         start.parent_dir = options.dir;
         start.clock = &clock;
-        own.emplace(TRY(BenchServer::start(start)));
+        own.emplace(TRY(OwnServer::start(start)));
         server.address = own->address();
     }
     // On a server that goes on living each run needs a stream of its own.

@@ -1,4 +1,4 @@
-// The command line: which commands there are, their help, and how their words become options. What each does is
+// The command line, from its words to an exit code. Which commands there are is told by node/help.h, what each does is
 // elsewhere.
 #pragma once
 
@@ -23,11 +23,5 @@ int run_cli(int argc, char** argv, const ServeFn& serve, const WorkerFn& sql_wor
 // The same with everything given: `words` without the program's name.
 int run_cli_on(const Console& console, const std::vector<std::string>& words, const TextMap& environment,
                const ServeFn& serve, const WorkerFn& sql_worker);
-
-// The help of a command ("" is weir itself, "stream ls", "exit-codes"), at most 24 lines; "" where there is no such
-// command.
-std::string help_text(std::string_view command);
-// "serve", "sql", ..., and "stream ls", "bench ingest" ...: what a user may type.
-std::vector<std::string> command_names();
 
 }  // namespace weir::node

@@ -2,6 +2,7 @@
 
 #include "capture.h"
 #include "fake_server.h"
+#include "node/help.h"
 #include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -105,8 +106,8 @@ TEST_CASE("wrong words are refused with what was perhaps meant") {
     refused({"produce", "s", "/nonexistent"}, "/nonexistent");
     refused({"tail", "s", "-o", "csv"}, "raw, json or pretty");
     refused({"bench", "ingest", "--events", "0"}, "--events");
-    refused({"stream"}, "ls or info NAME is needed");
-    refused({"stream", "info"}, "NAME is required");
+    refused({"stream"}, "ls or info is needed");
+    refused({"stream", "info"}, "STREAM is required");
     refused({"bench"}, "ingest or e2e is needed");
     refused({"config"}, "check or print is needed");
     refused({"config", "chek"}, "did you mean check?");
@@ -219,7 +220,7 @@ TEST_CASE("config takes what serve takes: file, variables and flags") {
 }
 
 TEST_CASE("the server's options stand with the others") {
-    CHECK(help_text("produce").find("counts on stdout\n  --server URL        the") != std::string::npos);
+    CHECK(help_text("produce").find("with the counts\n  --server URL         the") != std::string::npos);
     CHECK(help_text("produce").find("(WEIR_API_KEY_FILE)\n\nExit code 7") != std::string::npos);
     CHECK(help_text("tail").ends_with("(WEIR_API_KEY_FILE)\n"));
 }

@@ -1,7 +1,8 @@
-#include "node/bench_server.h"
+#include "node/own_server.h"
+
+#include "node/settings.h"
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
@@ -93,8 +94,28 @@ ProcessUse use_of(int pid) {
     return use;
 }
 
+// This process's, without what would give the server another file of settings, or API keys that nobody here knows.
+std::vector<std::string> environment_of_own_server() {
+    std::vector<std::string> variables;
+    for (const auto& [name, value] : process_environment()) {
+        if (name != "WEIR_CONFIG" && !name.starts_with("WEIR_AUTH_")) variables.push_back(name + "=" + value);
+    }
+    return variables;
+}
+
+// As exec wants them: null behind the last.
+std::vector<char*> pointers_to(std::vector<std::string>& texts) {
+    std::vector<char*> pointers;
+    pointers.reserve(texts.size() + 1);
+    for (std::string& text : texts)
+        pointers.push_back(text.data());
+    pointers.push_back(nullptr);
+    return pointers;
+}
+
 // Nothing but system calls between fork and exec: the parent's memory may be in any state.
-[[noreturn]] void become_server(const char* program, char* const* arguments, int log, int parent) {
+[[noreturn]] void become_server(const char* program, char* const* arguments, char* const* environment, int log,
+                                int parent) {
     setpgid(0, 0);  // Ctrl-C is for the measurement, which then stops its server in order
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(126);
@@ -104,7 +125,7 @@ ProcessUse use_of(int pid) {
     signal(SIGPIPE, SIG_DFL);
     dup2(log, STDOUT_FILENO);
     dup2(log, STDERR_FILENO);
-    execv(program, arguments);
+    execve(program, arguments, environment);
     _exit(127);
 }
 
@@ -137,10 +158,10 @@ std::vector<ProcessUse> processes_of(int pid) {
     return found;
 }
 
-BenchServer::BenchServer(BenchServer&& other) noexcept
+OwnServer::OwnServer(OwnServer&& other) noexcept
     : dir_(std::exchange(other.dir_, {})), pid_(std::exchange(other.pid_, -1)), address_(std::move(other.address_)) {}
 
-BenchServer::~BenchServer() {
+OwnServer::~OwnServer() {
     if (pid_ > 0) {
         kill(pid_, SIGTERM);
         bool gone = false;
@@ -157,14 +178,19 @@ BenchServer::~BenchServer() {
     if (!dir_.empty()) std::filesystem::remove_all(dir_, ignored);
 }
 
-std::string BenchServer::log_tail() const {
+bool OwnServer::has_ended() {
+    if (pid_ > 0 && waitpid(pid_, nullptr, WNOHANG) == pid_) pid_ = -1;
+    return pid_ < 0;
+}
+
+std::string OwnServer::log_tail() const {
     const std::string text = read_whole(dir_ + "/server.log", 1 << 20);
     return text.size() <= log_tail_bytes ? text : text.substr(text.size() - log_tail_bytes);
 }
 
-Result<BenchServer> BenchServer::start(const Options& options) {
-    BenchServer server;
-    std::string pattern = options.parent_dir + "/weir-bench-XXXXXX";
+Result<OwnServer> OwnServer::start(const Options& options) {
+    OwnServer server;
+    std::string pattern = options.parent_dir + "/weir-" + options.name + "-XXXXXX";
     if (mkdtemp(pattern.data()) == nullptr) {
         return Error{Errc::io, "cannot make a folder in " + options.parent_dir + ": " + std::strerror(errno), errno};
     }
@@ -172,15 +198,14 @@ Result<BenchServer> BenchServer::start(const Options& options) {
     const std::string log_path = server.dir_ + "/server.log";
     const int log = ::open(log_path.c_str(), O_CREAT | O_WRONLY | O_APPEND | O_CLOEXEC, 0644);
     if (log < 0) return Error{Errc::io, log_path + ": " + std::strerror(errno), errno};
-    std::array<std::string, 6> words{"weir", "serve", "--data", server.dir_ + "/data", "--http", "127.0.0.1:0"};
-    std::vector<char*> arguments;
-    arguments.reserve(words.size() + 1);
-    for (std::string& word : words)
-        arguments.push_back(word.data());
-    arguments.push_back(nullptr);
+    const std::string data = options.data_dir.empty() ? server.dir_ + "/data" : options.data_dir;
+    std::vector<std::string> words{"weir", "serve", "--data", data, "--http", options.http_listen};
+    std::vector<std::string> variables = environment_of_own_server();
     const int parent = getpid();
+    std::vector<char*> arguments = pointers_to(words);
+    std::vector<char*> environment = pointers_to(variables);
     const int pid = fork();
-    if (pid == 0) become_server(options.program.c_str(), arguments.data(), log, parent);
+    if (pid == 0) become_server(options.program.c_str(), arguments.data(), environment.data(), log, parent);
     ::close(log);
     if (pid < 0) return Error{Errc::io, std::string("fork: ") + std::strerror(errno), errno};
     server.pid_ = pid;
