@@ -19,6 +19,7 @@ struct CommandWords {
 
 constexpr std::array command_words{
     CommandWords{"", "",
+                 "  weir demo                                           look around in a node with live traffic\n"
                  "  weir serve                                          start a node on 127.0.0.1:8080\n"
                  "  curl -d '{\"hello\":\"world\"}' http://127.0.0.1:8080/v1/streams/test/events\n"
                  "  weir sql 'SELECT * FROM test'                       read it back\n",
@@ -28,6 +29,12 @@ constexpr std::array command_words{
                  "  weir serve --config /etc/weir.toml --http 127.0.0.1:9000\n"
                  "  WEIR_LIMITS_MEMORY=2GiB weir serve\n",
                  ""},
+    CommandWords{"demo", "",
+                 "  weir demo\n"
+                 "  weir demo --rate 5000 --seed 7\n"
+                 "  weir demo --data ./weir-demo                kept, and gone on from the next time\n",
+                 "A web shop's requests and orders, some sent twice, some late, some broken. The same seed sends\n"
+                 "the same. It says what to try; Ctrl-C ends it and its node.\n"},
     CommandWords{
         "config", "check | print",
         "  weir config check --config /etc/weir.toml\n"

@@ -11,6 +11,7 @@
 #include "sql/statement.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <optional>
 #include <unistd.h>
 #include <utility>
@@ -125,9 +126,23 @@ Result<Exit> do_bench(const Console& console, const Words& words, const TextMap&
     return run_bench(console, options);
 }
 
+Result<Exit> do_demo(const Console& console, const Words& words) {
+    DemoOptions options = words.demo;
+    options.open = !words.no_open;
+    if (const char* folder = std::getenv("TMPDIR"); folder != nullptr && folder[0] != '\0') options.parent_dir = folder;
+    os::StopSignals stop = TRY(os::StopSignals::take());
+    options.stop_fd = stop.fd();
+    const Exit exit = run_demo(console, options);
+    // Ctrl-C is how a demo ends well: taken here, it does not strike when the mask goes back.
+    while (TRY(stop.wait(0)) != 0) {
+    }
+    return exit;
+}
+
 }  // namespace
 
 Result<Exit> run_command(const Console& console, const Tree& tree, const Words& words, const TextMap& environment) {
+    if (tree.demo->parsed()) return do_demo(console, words);
     if (tree.bench->parsed()) return do_bench(console, words, environment, tree.bench_e2e->parsed());
     const ServerChoice server = TRY(choose_server(words, environment));
     if (tree.sql->parsed()) return do_sql(console, words, server);

@@ -73,6 +73,16 @@ void add_bench_options(CLI::App* command, Words& words) {
 void plant_server_commands(Tree& tree, Words& words) {
     tree.serve =
         tree.app.add_subcommand("serve", "run a node, in the foreground; SIGTERM or Ctrl-C drains and stops it");
+    tree.demo = tree.app.add_subcommand("demo", "a node with live traffic of its own, to look around in");
+    value(tree.demo, "--nodes", words.nodes, "N", "nodes to start; this version has one")->check(from_1_to(1));
+    value(tree.demo, "--rate", words.demo.events_per_s, "N", "events a second, default 500")
+        ->check(from_1_to(demo_rate_max));
+    value(tree.demo, "--seed", words.demo.seed, "N", "another story, default 42");
+    value(tree.demo, "--data", words.demo.data_dir, "DIR",
+          "keep the data there, go on from it the next time; default: a fresh folder, removed");
+    value(tree.demo, "--http", words.demo.http_listen, "HOST:PORT",
+          "default 127.0.0.1:8080, or another port where that is in use");
+    tree.demo->add_flag("--no-open", words.no_open, "do not show the page in a browser");
     tree.config = tree.app.add_subcommand("config", "the settings of a node, and where each comes from");
     tree.config->require_subcommand(1);
     tree.config_check = tree.config->add_subcommand("check", "tell every mistake in the settings");

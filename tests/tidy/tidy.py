@@ -40,7 +40,7 @@ BANS = [
     (r"\bthrow\b(?!\s*\()", set(), "Result<T>"),
     (r"\bTODO\b(?!\()|\bFIXME\b|\bXXX\b|\bHACK\b", set(), "TODO(issue), or do it"),
     (r"\b(dynamic_cast|typeid)\b", set(), "no RTTI"),
-    (r"\bfork\s*\(\)", {"node"}, "os::Child (os/process.h); only the bench, which has one thread, forks"),
+    (r"\bfork\s*\(\)", {"node"}, "os::Child (os/process.h); only commands with one thread fork: bench, demo"),
     (r"\bassert\s*\(", set(), "CHECK or DCHECK"),
     (r"\bstd::(cout|cerr)\b", set(), "obs::log, or stdio in node"),
 ]

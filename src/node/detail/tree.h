@@ -3,6 +3,7 @@
 #pragma once
 
 #include "node/bench.h"
+#include "node/demo.h"
 #include "node/settings.h"
 
 #include <CLI/CLI.hpp>
@@ -36,6 +37,9 @@ struct Words {
     std::string retry_for = "30s";
     std::string prefix;
     BenchOptions bench;
+    DemoOptions demo;
+    bool no_open = false;
+    std::int64_t nodes = 1;
     std::string topic;
     std::vector<std::string> topics;
     int worker_fd = -1;
@@ -45,6 +49,7 @@ struct Words {
 struct Tree {
     CLI::App app{"weir: events in over HTTP, deduplicated, logged, windowed, out through SQL. One binary.", "weir"};
     CLI::App* serve = nullptr;
+    CLI::App* demo = nullptr;
     CLI::App* sql = nullptr;
     CLI::App* produce = nullptr;
     CLI::App* tail = nullptr;
