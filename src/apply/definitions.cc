@@ -200,9 +200,17 @@ Status Applier::define_view(const log::DefineView& define, std::int64_t append_m
             const auto& type = present.plan.columns[i].type;
             columns += ", c" + std::to_string(i) + " " + (type == "JSON" ? "TEXT" : type);
         }
+        // Pages by key (WHERE window_start = x AND user > y ORDER BY user LIMIT 100) must not read every row. The first
+        // term of GROUP BY leads: mostly the window.
+        std::string by_key;
+        for (std::size_t key = 0; key < create->keys.size(); key++) {
+            const auto shown = std::ranges::find(create->items, static_cast<int>(key), &sql::ViewItem::key);
+            if (shown == create->items.end()) continue;
+            by_key += (by_key.empty() ? "c" : ", c") + std::to_string(shown - create->items.begin());
+        }
         // By value: the view may be dropped again before the next row commit.
         const bool counts_rows = !present.plan.row_per_group;
-        row_changes_.push_back([this, define, statement = present.statement, append_ms, columns, building,
+        row_changes_.push_back([this, define, statement = present.statement, append_ms, columns, by_key, building,
                                 counts_rows]() -> Status {
             TRY(database_->exec(
                 "CREATE TABLE IF NOT EXISTS " + store::quote_name(view_table(define.id)) + "(" + columns +
@@ -210,6 +218,11 @@ Status Applier::define_view(const log::DefineView& define, std::int64_t append_m
                 "(partition INTEGER NOT NULL, \"offset\" INTEGER NOT NULL, window_start TIMESTAMP NOT NULL, "
                 "event_time TIMESTAMP NOT NULL, raw TEXT, PRIMARY KEY (partition, \"offset\", window_start)) "
                 "WITHOUT ROWID"));
+            if (!by_key.empty()) {
+                const std::string table = view_table(define.id);
+                TRY(database_->exec("CREATE INDEX IF NOT EXISTS " + store::quote_name(table + "_by_key") + " ON " +
+                                    store::quote_name(table) + "(" + by_key + ")"));
+            }
             if (counts_rows) TRY(database_->exec(row_count_triggers(define.id)));
             auto insert =
                 TRY(database_->prepare("INSERT OR REPLACE INTO _objects(id, kind, name, stream, version, statement, "

@@ -3,8 +3,10 @@
 #include "unit/apply/bench.h"
 
 #include <catch2/catch_test_macros.hpp>
+#include <sqlite3.h>
 
 #include <string>
+#include <utility>
 
 namespace weir::apply {
 namespace {
@@ -155,6 +157,35 @@ TEST_CASE("CREATE OR REPLACE of a view does nothing where rows would be lost, an
     REQUIRE(b.add({log::Retain{id, INT64_MIN, 1, INT64_MIN}}).has_value());
     b.settle();
     refused(view_5m_sql, Errc::conflict, "RETAIN has removed");
+}
+
+TEST_CASE("a page of a view by its key reads the rows that it shows, not the view") {
+    Bench b;
+    b.settle();
+    const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
+    const auto v = b.make(log::ObjectKind::view, "v",
+                          "CREATE MATERIALIZED VIEW v AS SELECT count(*) AS c, n, window_start FROM TUMBLE(s, 1m) "
+                          "GROUP BY window_start, n",
+                          id);
+    b.settle();
+    sqlite3* db = nullptr;
+    REQUIRE(sqlite3_open_v2((b.shard() + "/view.db").c_str(), &db, SQLITE_OPEN_READONLY, nullptr) == SQLITE_OK);
+    const std::string table = "\"" + view_table(v) + "\"";
+    for (const auto& [query, how] :
+         {std::pair{"c2 = 0 AND c1 > 7 ORDER BY c1 LIMIT 100", "(c2=? AND c1>?)"},
+          std::pair{"c2 = 0 ORDER BY c1 LIMIT 100", "(c2=?)"}, std::pair{"c2 >= 60000 LIMIT 100", "(c2>?)"}}) {
+        INFO(query);
+        sqlite3_stmt* plan = nullptr;
+        const std::string sql = "EXPLAIN QUERY PLAN SELECT * FROM " + table + " WHERE " + query;
+        REQUIRE(sqlite3_prepare_v2(db, sql.c_str(), -1, &plan, nullptr) == SQLITE_OK);
+        REQUIRE(sqlite3_step(plan) == SQLITE_ROW);
+        const std::string step = reinterpret_cast<const char*>(sqlite3_column_text(plan, 3));
+        CHECK(step.find("SEARCH") == 0);
+        CHECK(step.ends_with("_by_key " + std::string(how)));
+        CHECK(sqlite3_step(plan) == SQLITE_DONE);  // no sorting step
+        sqlite3_finalize(plan);
+    }
+    sqlite3_close(db);
 }
 
 }  // namespace weir::apply
