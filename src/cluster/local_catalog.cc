@@ -6,6 +6,7 @@
 #include "obs/log.h"
 #include "os/progress.h"
 #include "os/snapshot.h"
+#include "record/json.h"
 #include "store/expression.h"
 
 #include <algorithm>
@@ -50,6 +51,32 @@ Status check_checks(const sql::CreateStream& statement) {
         return error;
     }
     TRY(store::compile_checks(statement.schema));  // and all of them together
+    return {};
+}
+
+// A DEFAULT is a constant: it is evaluated here, once, and the log has its value. So no version of anything reads it
+// otherwise later. Errors: invalid_argument and forbidden, at its place in the statement.
+Status settle_defaults(sql::CreateStream& statement) {
+    for (std::size_t i = 0; i < statement.schema.columns.size(); ++i) {
+        record::Column& column = statement.schema.columns[i];
+        if (column.default_sql.empty()) continue;
+        const std::int64_t position =
+            i < statement.default_positions.size() ? statement.default_positions[i] : std::int64_t{-1};
+        const auto wrong = [&](Errc code, const std::string& why) {
+            return Error{code, "DEFAULT of column " + column.name + ": " + why, 0, position};
+        };
+        const auto value = store::constant_literal(column.default_sql);
+        if (!value) {
+            const bool reads = value.error().detail.starts_with("no such column");
+            return wrong(
+                value.error().code,
+                value.error().detail + (reads ? " (a DEFAULT is the same for every event: it reads no column)" : ""));
+        }
+        column.default_sql = value.value() == "NULL" ? std::string() : value.value();
+        if (column.default_sql.empty()) continue;
+        const std::string fault = record::default_fault(column.type, column.default_sql);
+        if (!fault.empty()) return wrong(Errc::invalid_argument, fault);
+    }
     return {};
 }
 
@@ -232,9 +259,11 @@ Result<Changed> Local::create_object(log::CatalogPut put, ObjectId stream) {
     return wait(promise);
 }
 
-Result<Changed> Local::create(const sql::CreateStream& statement) {
+Result<Changed> Local::create(const sql::CreateStream& as_written) {
     TRY(may_change());
-    TRY(sql::check_name(statement.name));
+    TRY(sql::check_name(as_written.name));
+    sql::CreateStream statement = as_written;
+    TRY(settle_defaults(statement));
     const auto present = snapshot();
     if (const auto stream = present->stream(statement.name)) {
         if (statement.if_not_exists) return Changed{false, stream->id, shard_->visible()};

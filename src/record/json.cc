@@ -203,6 +203,26 @@ std::optional<JsonFault> json_fault(std::string_view text) {
                      detail::fault_message(fault, text, fault_at)};
 }
 
+std::string default_fault(ColumnType type, std::string_view literal) {
+    const detail::DefaultValue value = detail::literal_default(type, literal);
+    const std::string what = std::string(literal.substr(0, 60));
+    if (!value.present) {
+        std::string fault = what + " is no " + std::string(type_name(type));
+        if (type == ColumnType::timestamp) fault += ": write '2026-01-31T12:00:00Z', or milliseconds of the epoch";
+        if (type == ColumnType::blob) fault += ": write x'00ff'";
+        return fault;
+    }
+    if (type == ColumnType::timestamp && literal.find('\'') == std::string_view::npos &&
+        value.number < detail::epoch_ms_min && value.number > -detail::epoch_ms_min)
+        return what + " is no TIMESTAMP: milliseconds of the epoch are meant; seconds?";
+    if (type == ColumnType::json) {
+        const std::string padded = value.text + std::string(JsonDecoder::padding_bytes, '\0');
+        if (const auto fault = json_fault(std::string_view(padded).substr(0, value.text.size())))
+            return what + " is no JSON: " + fault->message + " (a JSON string is '\"text\"')";
+    }
+    return {};
+}
+
 void DecodedEvents::reset(const Schema& schema) {
     columns.reset(schema);
     raw.clear();

@@ -12,8 +12,9 @@
 //   padding TIMESTAMP  a string in RFC 3339, or an integer of epoch ms; one below 10^11 in magnitude must be seconds:
 //   refused
 //
-// A DEFAULT that is a literal stands in for what is absent (before NOT NULL is tested); other DEFAULTs count as none.
-// DEDUP KEY and EVENT TIME are asked of the event itself, whatever their DEFAULT.
+// A DEFAULT stands in for what is absent (before NOT NULL is tested). It is a literal here: catalogs evaluate the
+// others once and for all (default_fault()); what is none counts as none. DEDUP KEY and EVENT TIME are asked of the
+// event itself, whatever their DEFAULT.
 #pragma once
 
 #include "base/limits.h"
@@ -90,6 +91,10 @@ class ColumnCheck {
 
 // Whether `text` is UTF-8 (RFC 3629).
 bool is_utf8(std::string_view text);
+
+// Why the literal (42, -1.5, 'text', x'00ff', TRUE) is no DEFAULT of a column of this type, for people; empty: it is
+// one.
+std::string default_fault(ColumnType type, std::string_view literal);
 
 // Why `text` is not one JSON value as an event's members are read; nullopt: it is one. White space around it is taken.
 // `text` needs 16 readable bytes behind it.

@@ -24,6 +24,7 @@ struct CreateStream {
     std::int64_t retain_bytes = -1;  // MAX, -1: none
     // Of each column: where the expression of its CHECK begins in the statement that was parsed, -1: it has none.
     std::vector<std::int64_t> check_positions;
+    std::vector<std::int64_t> default_positions;  // the same of its DEFAULT
 };
 
 enum class AggregateKind : std::uint8_t { count_star, count, sum, min, max, avg, count_distinct, first, last };

@@ -9,7 +9,9 @@
 #include "store/functions.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
+#include <charconv>
 #include <iterator>
 
 namespace weir::store {
@@ -398,6 +400,39 @@ Result<std::unique_ptr<Expression>> Expression::compile(const record::Schema& sc
     auto expression = std::make_unique<SqliteExpression>(schema, sql);
     TRY(expression->compile());
     return std::unique_ptr<Expression>(std::move(expression));
+}
+
+Result<std::string> constant_literal(const std::string& sql) {
+    const record::Schema no_columns;
+    auto expression = TRY(Expression::compile(no_columns, {sql}));
+    record::ColumnBatch one_row;
+    one_row.rows = 1;
+    Evaluated result;
+    TRY(expression->evaluate(one_row, {}, result));
+    const Value& value = result.values.at(0);
+    switch (value.type) {
+        case ValueType::null:
+            break;
+        case ValueType::integer:
+            return std::to_string(value.integer);
+        case ValueType::real: {
+            std::array<char, 32> digits;
+            const auto written = std::to_chars(digits.data(), digits.data() + digits.size(), value.real);
+            return std::string(digits.data(), written.ptr);
+        }
+        case ValueType::text:
+            return quote_text(value.text);
+        case ValueType::blob: {
+            constexpr std::string_view hex = "0123456789abcdef";
+            std::string text = "x'";
+            for (const char c : value.text) {
+                text += hex[static_cast<unsigned char>(c) >> 4];
+                text += hex[static_cast<unsigned char>(c) & 15];
+            }
+            return text + "'";
+        }
+    }
+    return std::string("NULL");
 }
 
 }  // namespace weir::store

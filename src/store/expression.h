@@ -53,6 +53,10 @@ class Expression {
     virtual const std::vector<bool>& columns_used() const = 0;
 };
 
+// The value of an expression that reads no column, as a literal that SQL reads: 'it''s', -7, 0.5, x'00ff', NULL. A REAL
+// in the shortest form that reads as the same number. Errors: as compile().
+Result<std::string> constant_literal(const std::string& sql);
+
 // The CHECK expressions of a schema as the decoder wants them; null when the schema has none. Simple forms
 // (`c op integer`, `c BETWEEN a AND b`, joined by AND) are evaluated natively with SQLite's meaning, the rest by
 // SQLite.

@@ -10,8 +10,6 @@
 namespace weir::record::detail {
 namespace {
 
-// A number below this in magnitude is more likely seconds than milliseconds (10^11 ms is March 1973).
-constexpr std::int64_t epoch_ms_min = 100'000'000'000;
 // Beyond it sums of times and durations could overflow, and INT64_MIN has a meaning of its own in event_time_ms.
 constexpr std::int64_t epoch_ms_max = std::int64_t{1} << 62;
 

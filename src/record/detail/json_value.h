@@ -12,6 +12,9 @@ namespace weir::record::detail {
 
 enum class Read : std::uint8_t { value, null, wrong_type, seconds };  // seconds: an integer too small for epoch ms
 
+// A number below this in magnitude is more likely seconds than milliseconds (10^11 ms is March 1973).
+constexpr std::int64_t epoch_ms_min = 100'000'000'000;
+
 struct Cell {
     std::int64_t number = 0;
     Slice slice;

@@ -80,6 +80,7 @@ class StreamParser {
         TRY(check_column_name(where, column.name));
         column.type = TRY(type(column.name));
         bool has_path = false, has_check = false;
+        std::int64_t default_position = -1;
         while (true) {
             const Token& at = cursor_.peek();
             if (cursor_.accept({"FROM"})) {
@@ -98,7 +99,9 @@ class StreamParser {
                 if (span.empty()) return cursor_.error(at, "CHECK () holds no expression");
                 column.check_sql = cursor_.text(span);
             } else if (cursor_.accept({"DEFAULT"})) {
-                return cursor_.unsupported(at, "DEFAULT is not built yet: an absent column reads as NULL");
+                if (default_position >= 0) return cursor_.error(at, "column " + column.name + " has a second DEFAULT");
+                default_position = static_cast<std::int64_t>(cursor_.peek().position);
+                column.default_sql = TRY(default_value());
             } else if (cursor_.sees({"PRIMARY"}) || cursor_.sees({"UNIQUE"})) {
                 return cursor_.unsupported(at,
                                            "PRIMARY KEY and UNIQUE: use DEDUP KEY (...) WITHIN d, which drops repeats");
@@ -114,7 +117,31 @@ class StreamParser {
             return cursor_.error(where, "a stream has at most " + std::to_string(limits::columns_max) + " columns");
         }
         schema().columns.push_back(std::move(column));
+        stream_.default_positions.push_back(default_position);
         return {};
+    }
+
+    // A literal with or without a sign, or an expression in parentheses, as in SQLite.
+    Result<std::string> default_value() {
+        const Token& first = cursor_.peek();
+        if (first.is("(")) {
+            const TokenSpan span = TRY(cursor_.parenthesised("DEFAULT"));
+            if (span.empty()) return cursor_.error(first, "DEFAULT () holds no expression");
+            return cursor_.text(span);
+        }
+        TokenSpan span{cursor_.at(), cursor_.at()};
+        const bool is_signed = cursor_.accept_op("-") || cursor_.accept_op("+");
+        const Token& value = cursor_.peek();
+        const bool is_word = value.is_word("TRUE") || value.is_word("FALSE") || value.is_word("NULL");
+        if (value.kind != TokenKind::number &&
+            (is_signed || (value.kind != TokenKind::string && value.kind != TokenKind::blob && !is_word))) {
+            return cursor_.error(value, place_of(value) +
+                                            ": expected a value after DEFAULT: a number, 'text', x'00ff', TRUE, FALSE, "
+                                            "NULL, or an expression in parentheses");
+        }
+        cursor_.advance();
+        span.last = cursor_.at();
+        return cursor_.text(span);
     }
 
     Status check_column_name(const Token& where, const std::string& name) {
@@ -342,7 +369,26 @@ class StreamParser {
                                      " may not exceed RETAIN " + record::format_duration(stream_.retain_ms) +
                                      (has_retain_ ? "" : " (the default)"));
         }
+        TRY(check_defaults());
         if (has_partition_by_) schema().partition_by = TRY(index_of(partition_by_));
+        return {};
+    }
+
+    // Time and identity are asked of the event itself: there a DEFAULT would be silently of no use.
+    Status check_defaults() const {
+        for (std::size_t c = 0; c < stream_.schema.columns.size(); ++c) {
+            const std::int64_t position = stream_.default_positions[c];
+            if (position < 0) continue;
+            const bool is_time = stream_.schema.event_time == static_cast<int>(c);
+            if (!is_time &&
+                std::ranges::find(stream_.schema.dedup_key, static_cast<int>(c)) == stream_.schema.dedup_key.end())
+                continue;
+            return Error{Errc::invalid_argument,
+                         std::string("DEFAULT of column ") + stream_.schema.columns[c].name +
+                             ": an event without its " + (is_time ? "EVENT TIME" : "DEDUP KEY") +
+                             " is refused, whatever the DEFAULT; leave it out",
+                         0, position};
+        }
         return {};
     }
 

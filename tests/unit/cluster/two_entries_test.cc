@@ -329,4 +329,36 @@ TEST_CASE(
     CHECK(again.shard.proposed.size() == 5);
 }
 
+TEST_CASE("CREATE STREAM: a DEFAULT is evaluated once, and the log has its value") {
+    Bench b;
+    b.begin(
+        "CREATE STREAM s (id TEXT, n INTEGER DEFAULT (40 + 2), t TIMESTAMP DEFAULT (epoch_ms('2020-01-01')), "
+        "x TEXT DEFAULT ('a' || 'b'), y TEXT DEFAULT NULL)");
+    const auto put = b.proposal<log::CatalogPut>(0);
+    const auto columns = std::get<sql::CreateStream>(sql::parse(put.statement).value()).schema.columns;
+    CHECK(columns[1].default_sql == "42");
+    CHECK(columns[2].default_sql == "1577836800000");
+    CHECK(columns[3].default_sql == "'ab'");
+    CHECK(columns[4].default_sql.empty());
+    b.shard.apply(0, 41, Error{Errc::already_exists, "enough seen"});
+    b.wait();
+
+    const auto refused = [](const std::string& text, Errc code, const std::string& at, const std::string& why) {
+        INFO(text);
+        Bench bad;
+        bad.begin(text);
+        bad.wait();
+        REQUIRE_FALSE(bad.changed.has_value());
+        CHECK(bad.changed.error().code == code);
+        CHECK(bad.changed.error().position == static_cast<std::int64_t>(text.find(at)));
+        INFO(bad.changed.error().detail);
+        CHECK(bad.changed.error().detail.find(why) != std::string::npos);
+        CHECK(bad.shard.proposed.empty());
+    };
+    refused("CREATE STREAM s (a TEXT, b INTEGER DEFAULT (a + 1))", Errc::invalid_argument, "(a + 1)",
+            "DEFAULT of column b: no such column: a (a DEFAULT is the same for every event: it reads no column)");
+    refused("CREATE STREAM s (b INTEGER DEFAULT (random()))", Errc::forbidden, "(random", "random()");
+    refused("CREATE STREAM s (b INTEGER DEFAULT 'x')", Errc::invalid_argument, "'x'", "'x' is no INTEGER");
+}
+
 }  // namespace weir::cluster

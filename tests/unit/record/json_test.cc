@@ -358,6 +358,25 @@ TEST_CASE("a DEFAULT that is a literal stands in for what is absent") {
     CHECK(outcome(schema, R"({"x":"7"})") == "wrong_type");
 }
 
+TEST_CASE("a DEFAULT suits its column, or says why not") {
+    const auto fault = [](ColumnType type, std::string_view literal) { return default_fault(type, literal); };
+    CHECK(fault(ColumnType::text, "'x'").empty());
+    CHECK(fault(ColumnType::integer, "-3").empty());
+    CHECK(fault(ColumnType::real, "1e-05").empty());
+    CHECK(fault(ColumnType::boolean, "1").empty());
+    CHECK(fault(ColumnType::timestamp, "'2020-01-01T00:00:00Z'").empty());
+    CHECK(fault(ColumnType::timestamp, "1577836800000").empty());
+    CHECK(fault(ColumnType::json, R"('{"a":[1,2]}')").empty());
+    CHECK(fault(ColumnType::blob, "x'00ff'").empty());
+    CHECK(fault(ColumnType::integer, "'7'") == "'7' is no INTEGER");
+    CHECK(fault(ColumnType::integer, "1.5") == "1.5 is no INTEGER");
+    CHECK(fault(ColumnType::boolean, "2") == "2 is no BOOLEAN");
+    CHECK(fault(ColumnType::timestamp, "'yesterday'").find("write '2026-01-31T12:00:00Z'") != std::string::npos);
+    CHECK(fault(ColumnType::timestamp, "1577836800").find("seconds?") != std::string::npos);
+    CHECK(fault(ColumnType::json, "'{'").find("is no JSON: ") != std::string::npos);
+    CHECK(fault(ColumnType::blob, "'a'").find("write x'00ff'") != std::string::npos);
+}
+
 void malformed(std::string_view text) {
     INFO(text);
     CHECK(outcome(schema_of({column("x", ColumnType::json)}), text) == "malformed_json");

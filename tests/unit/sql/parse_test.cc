@@ -183,7 +183,13 @@ TEST_CASE("CREATE STREAM: what is wrong, and where") {
     invalid_columns("a TEXT) ON ERROR DEAD", "DEAD", "expected DEAD LETTER or REJECT");
     invalid_columns("a TEXT) ON EROR REJECT", "EROR", "did you mean ERROR?");
     invalid_columns("a TEXT); SELECT 1", "SELECT", "expected the end of the statement");
-    unbuilt("CREATE STREAM s (a TEXT DEFAULT 'x')", "DEFAULT", "DEFAULT is not built yet");
+    invalid_columns("a TEXT DEFAULT b)", "b)", "expected a value after DEFAULT");
+    invalid_columns("a TEXT DEFAULT -'x')", "'x'", "expected a value after DEFAULT");
+    invalid_columns("a TEXT DEFAULT)", ")", "expected a value after DEFAULT");
+    invalid_columns("a TEXT DEFAULT ())", "()", "holds no expression");
+    invalid_columns("a TEXT DEFAULT 'x' DEFAULT 'y')", "DEFAULT 'y'", "a second DEFAULT");
+    invalid_columns("a TEXT DEFAULT 'x', DEDUP KEY (a) WITHIN 1h)", "'x'", "DEDUP KEY is refused, whatever");
+    invalid_columns("ts TIMESTAMP DEFAULT '2020-01-01', EVENT TIME ts)", "'2020", "EVENT TIME is refused, whatever");
     unbuilt("CREATE STREAM s (a TEXT PRIMARY KEY)", "PRIMARY", "DEDUP KEY");
     invalid("CREATE OR STREAM s (a TEXT)", "STREAM", "expected REPLACE");
     invalid("CREATE OR REPLACE STREAM IF NOT EXISTS s (a TEXT)", "IF", "exclude each other");
@@ -525,4 +531,29 @@ TEST_CASE("what stands in the way of a DROP is named, and what to do about it") 
           "views v, w depend on a-b: drop them first, or write DROP STREAM \"a-b\" CASCADE, which drops them too");
     CHECK(depends_text("s", {"a", "b", "c", "d", "e", "f", "g"}).find("a, b, c, d, e and 2 more depend") !=
           std::string::npos);
+}
+
+TEST_CASE("DEFAULT takes a literal, or any expression in parentheses; the log's text keeps it") {
+    const std::string text =
+        "CREATE STREAM s (a TEXT DEFAULT 'it''s' NOT NULL, b INTEGER DEFAULT -5 CHECK (b < 9), c INTEGER DEFAULT (1  + "
+        "2), d BOOLEAN DEFAULT TRUE, e BLOB DEFAULT x'00ff' FROM '$.x', f REAL)";
+    const auto stream = std::get<CreateStream>(parse(text).value());
+    const auto& columns = stream.schema.columns;
+    CHECK(columns[0].default_sql == "'it''s'");
+    CHECK(columns[0].not_null);
+    CHECK(columns[1].default_sql == "-5");
+    CHECK(columns[1].check_sql == "b < 9");
+    CHECK(columns[2].default_sql == "1 + 2");
+    CHECK(columns[3].default_sql == "TRUE");
+    CHECK(columns[4].default_sql == "x'00ff'");
+    CHECK(columns[5].default_sql.empty());
+    CHECK(stream.default_positions == std::vector<std::int64_t>{static_cast<std::int64_t>(text.find("'it")),
+                                                                static_cast<std::int64_t>(text.find("-5")),
+                                                                static_cast<std::int64_t>(text.find("(1")),
+                                                                static_cast<std::int64_t>(text.find("TRUE")),
+                                                                static_cast<std::int64_t>(text.find("x'00")), -1});
+    const auto again = std::get<CreateStream>(parse(canonical(stream)).value());
+    for (std::size_t c = 0; c < columns.size(); c++)
+        CHECK(again.schema.columns[c].default_sql == columns[c].default_sql);
+    CHECK(canonical(again) == canonical(stream));
 }

@@ -403,4 +403,34 @@ TEST_CASE("a long OR compiles") {
 }
 
 }  // namespace
+TEST_CASE("a constant is evaluated to a literal that reads as the same value") {
+    const auto is = [](const std::string& sql, std::string_view want) {
+        INFO(sql);
+        const auto value = constant_literal(sql);
+        REQUIRE(value.has_value());
+        CHECK(value.value() == want);
+        CHECK(constant_literal(value.value()).value() == want);
+    };
+    is("1 + 2", "3");
+    is("'it''s' || lower('X')", "'it''sx'");
+    is("-9223372036854775807 - 1", "-9223372036854775808");
+    is("1.0 / 4", "0.25");
+    is("0.1 + 0.2", "0.30000000000000004");
+    is("TRUE", "1");
+    is("NULL", "NULL");
+    is("x'00FF'", "x'00ff'");
+    is("epoch_ms('2020-01-01')", "1577836800000");
+    const auto refused = [](const std::string& sql, Errc code, const char* why) {
+        INFO(sql);
+        const auto value = constant_literal(sql);
+        REQUIRE_FALSE(value.has_value());
+        CHECK(value.error().code == code);
+        CHECK(value.error().detail.find(why) != std::string::npos);
+    };
+    refused("a + 1", Errc::invalid_argument, "no such column: a");
+    refused("random()", Errc::forbidden, "random()");
+    refused("(SELECT 1)", Errc::forbidden, "subquery");
+    refused("1 +", Errc::invalid_argument, "");
+}
+
 }  // namespace weir::store
