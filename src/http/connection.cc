@@ -328,6 +328,7 @@ void Loop::start_call(Connection& c) {
     call.http10 = c.http10;
     call.committed = parts_.catalog.home().committed();
     call.flow = c.flow = std::make_shared<Flow>();
+    call.flow->hung_up.store(c.half_closed);
     charge(c, call.body.capacity());
     if (workers_->submit(std::move(c.call))) return;
     c.flow.reset();

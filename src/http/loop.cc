@@ -207,6 +207,7 @@ void Loop::on_read(Connection& c, const char* data, ssize_t size) {
     if (size == UV_EOF) {
         pause(c);
         c.half_closed = true;
+        if (c.flow) c.flow->hung_up.store(true);
         // A request that is whole still gets its answer. Of a tail there is no whole one: nobody hears it any more.
         if (c.is_live) return close(c);
         if (c.state != ConnectionState::busy && c.state != ConnectionState::sending) close(c);
@@ -297,7 +298,10 @@ void Loop::linger(Connection& c) {
 void Loop::close(Connection& c) {
     if (c.state == ConnectionState::closed) return;
     c.state = ConnectionState::closed;
-    if (c.flow) c.flow->credits.post(std::int64_t(Flow::gone));
+    if (c.flow) {
+        c.flow->hung_up.store(true);
+        c.flow->credits.post(std::int64_t(Flow::gone));
+    }
     in_flight_bytes_ -= std::exchange(c.charged_bytes, 0);
     uv_close(reinterpret_cast<uv_handle_t*>(&c.tcp),
              [](uv_handle_t* handle) { of(handle).loop->on_closed(of(handle).id); });

@@ -44,6 +44,8 @@ class AnswerSink : public query::ResultSink {
         if (!reply_.began() && !reply_.begin(200, content_type_of(format_))) return false;
         return reply_.piece(text_) && !context_.stopping.load();
     }
+    // Who closes its end gives a query up that has nothing to say yet; one that sends rows meets the closed end itself.
+    bool wanted() override { return !reply_.hung_up(); }
     ResultWriter& writer() { return writer_; }
     std::string& text() { return text_; }
 

@@ -507,8 +507,9 @@ Status SegmentReader::fill(std::size_t wanted) {
     std::uint64_t left = ranges_[at_range_].end - position_ - rest;
     std::size_t room = buffer_.size() - read_padding_bytes - rest;
     std::size_t bytes = static_cast<std::size_t>(std::min<std::uint64_t>(left, room));
-    std::size_t got = TRY(file_->read_at(position_ + rest, std::span(buffer_.data() + rest, bytes)));
-    have_ += got;
+    const std::span<char> out(buffer_.data() + rest, bytes);
+    const std::uint64_t position = position_ + rest;
+    have_ += TRY(range_.aside ? file_->read_aside(position, out) : file_->read_at(position, out));
     if (have_ < wanted) return corrupt_at(path_, position_ + have_, "the file became shorter");
     return {};
 }

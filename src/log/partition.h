@@ -111,6 +111,7 @@ struct ReadRange {
     std::int64_t from_offset = 0;
     std::int64_t to_offset = INT64_MAX;                             // exclusive
     std::int64_t min_time_ms = INT64_MIN, max_time_ms = INT64_MAX;  // inclusive; batches wholly outside may be skipped
+    bool aside = false;  // leaves the page cache as it is (os::File::read_aside)
 };
 
 // Reads batches in offset order; one object a scan. Uses pread in blocks of about 1 MiB; each batch it yields has at

@@ -19,6 +19,10 @@ class File {
     virtual ~File() = default;
     // Reads up to out.size() bytes at `offset`; fewer only at the end of the file. Errors: io.
     virtual Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) = 0;
+    // The same, and of what was not in the page cache before nothing stays there: a scan of much takes no place from
+    // what others read. Without read-ahead, so `out` had better be large. For one kind of reading a file: a file that
+    // was read so once has no read-ahead any more.
+    virtual Result<std::size_t> read_aside(std::uint64_t offset, std::span<char> out) { return read_at(offset, out); }
     // Writes all pieces one after the other at `offset`. Errors: disk_full (ENOSPC, EDQUOT, EFBIG), io. After an error
     // any part may have been written.
     virtual Status write_at(std::uint64_t offset, std::span<const std::string_view> pieces) = 0;

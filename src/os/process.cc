@@ -178,21 +178,13 @@ Status die_with_parent() {
     return {};
 }
 
-namespace {
-
-Status limit(int which, rlim_t soft, rlim_t hard, const char* name) {
-    rlimit now{};
-    if (::getrlimit(static_cast<__rlimit_resource_t>(which), &now) != 0) return process_error(name, errno);
-    // Raising a hard limit needs a privilege; lowering never does.
-    rlimit wanted{std::min(soft, now.rlim_max), std::min(hard, now.rlim_max)};
-    if (::setrlimit(static_cast<__rlimit_resource_t>(which), &wanted) != 0) return process_error(name, errno);
-    return {};
-}
-
-}  // namespace
-
 Status limit_memory(std::uint64_t bytes) {
-    return limit(RLIMIT_AS, bytes, bytes, "limit of memory");
+    rlimit now{};
+    if (::getrlimit(RLIMIT_AS, &now) != 0) return process_error("limit of memory", errno);
+    // Raising a hard limit needs a privilege; lowering never does.
+    now.rlim_cur = now.rlim_max = std::min<rlim_t>(bytes, now.rlim_max);
+    if (::setrlimit(RLIMIT_AS, &now) != 0) return process_error("limit of memory", errno);
+    return {};
 }
 
 std::uint64_t raise_open_files() {
@@ -204,10 +196,6 @@ std::uint64_t raise_open_files() {
         if (::setrlimit(RLIMIT_NOFILE, &raised) == 0) limit = raised;
     }
     return limit.rlim_cur;
-}
-
-Status limit_cpu_seconds(std::uint64_t seconds) {
-    return limit(RLIMIT_CPU, seconds, seconds + 1, "limit of processor time");
 }
 
 }  // namespace weir::os

@@ -2,7 +2,7 @@
 // owner.
 //
 // A parent cannot make posix_spawn set the child's death signal or limits: the child does so itself, first thing in its
-// main: die_with_parent(), limit_memory(), limit_cpu_seconds().
+// main: die_with_parent(), limit_memory(), and what os/confine.h has.
 #pragma once
 
 #include "base/result.h"
@@ -65,6 +65,5 @@ Status limit_memory(std::uint64_t bytes);  // address space (RLIMIT_AS); beyond:
 // Raises the number of open files that this process may have to the most that the system allows it, and returns that. A
 // server holds a file or two a partition and a socket a client; the usual soft limit of 1024 is for select(2).
 std::uint64_t raise_open_files();
-Status limit_cpu_seconds(std::uint64_t seconds);  // SIGXCPU there, SIGKILL a second later
 
 }  // namespace weir::os

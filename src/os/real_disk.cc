@@ -4,17 +4,20 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <dirent.h>
 #include <fcntl.h>
 #include <filesystem>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <system_error>
 #include <unistd.h>
 #include <utility>
+#include <vector>
 
 namespace weir::os {
 namespace {
@@ -51,6 +54,24 @@ class RealFile final : public File {
             done += static_cast<std::size_t>(n);
         }
         return done;
+    }
+
+    Result<std::size_t> read_aside(std::uint64_t offset, std::span<char> out) override {
+        // Read-ahead would bring pages that nobody asked for, and the next call would take them for somebody else's.
+        if (!without_read_ahead_.exchange(true)) (void)::posix_fadvise(fd_, 0, 0, POSIX_FADV_RANDOM);
+        const auto page = static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+        const std::uint64_t begin = offset / page * page;
+        const std::uint64_t end = (offset + out.size() + page - 1) / page * page;
+        const std::vector<unsigned char> cached = pages_in_cache(begin, end - begin, page);
+        const std::size_t got = TRY(read_at(offset, out));
+        for (std::size_t i = 0; i < cached.size();) {
+            std::size_t same = i;
+            while (same < cached.size() && (cached[same] & 1) == (cached[i] & 1))
+                ++same;
+            if ((cached[i] & 1) == 0) drop_cache(begin + i * page, (same - i) * page);
+            i = same;
+        }
+        return got;
     }
 
     Status write_at(std::uint64_t offset, std::span<const std::string_view> pieces) override {
@@ -121,8 +142,19 @@ class RealFile final : public File {
     }
 
   private:
+    // A page's bit 0: it is in memory. Empty: the kernel does not say.
+    std::vector<unsigned char> pages_in_cache(std::uint64_t begin, std::uint64_t bytes, std::uint64_t page) const {
+        std::vector<unsigned char> cached(bytes / page);
+        void* mapped = ::mmap(nullptr, bytes, PROT_READ, MAP_SHARED, fd_, static_cast<off_t>(begin));
+        if (mapped == MAP_FAILED) return {};
+        if (::mincore(mapped, bytes, cached.data()) != 0) cached.clear();
+        ::munmap(mapped, bytes);
+        return cached;
+    }
+
     const int fd_;
     const std::string path_;
+    std::atomic<bool> without_read_ahead_{false};
 };
 
 Status sync_folder(const std::string& dir) {

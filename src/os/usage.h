@@ -11,4 +11,7 @@ struct Usage {
 };
 Usage usage_of_this_process();
 
+// What the machine has of memory, or this process's control group where that has less. 0: unknown.
+std::uint64_t memory_of_this_machine();
+
 }  // namespace weir::os

@@ -248,7 +248,25 @@ Result<CatalogReader::Table> CatalogReader::table_of(Object object) {
     return table;
 }
 
+// All streams of the query count together: one UNION of many would otherwise sweep the cache.
+Status CatalogReader::decide_caching(const std::vector<std::string>& names) {
+    aside_ = false;
+    if (cached_bytes_max_ == UINT64_MAX) return {};
+    std::string ids;
+    for (const std::string& name : names) {
+        if (find(name) == nullptr) continue;
+        const Table& table = *tables_.find(name)->second;
+        if (table.kind != Kind::stream && table.kind != Kind::dead_letters) continue;
+        ids += (ids.empty() ? "" : ",") + id_text(table.object.id);
+    }
+    if (ids.empty()) return {};
+    return reader_.query_internal(
+        "SELECT sum(bytes) FROM main._ends WHERE stream IN (" + ids + ")",
+        [&](const Row& row) { aside_ = static_cast<std::uint64_t>(row[0].integer) > cached_bytes_max_; });
+}
+
 Status CatalogReader::add_tables(const std::vector<std::string>& names) {
+    TRY(decide_caching(names));
     for (const std::string& name : names) {
         if (find(name) == nullptr) continue;
         TRY(add(*tables_.find(name)->second));
@@ -282,6 +300,7 @@ Status CatalogReader::add_stream(const Table& table) {
     parts.disk = &disk_;
     parts.shard_dir = shard_dir_;
     parts.stream = table.stream;
+    parts.aside = aside_;
     parts.counters = counters_;
     const std::string id = id_text(table.object.id);
     TRY(reader_.query_internal(
@@ -308,7 +327,7 @@ Status CatalogReader::add_dead_letters(const Table& table) {
             bound = {row[0].integer, row[1].integer, row[2].integer, static_cast<std::uint64_t>(row[3].integer)};
         }));
     const std::string dir = apply::partition_dir(shard_dir_, table.object.id, dead_letter_partition);
-    return reader_.add_source(table.shape.name, make_dead_letter_table(disk_, dir, bound));
+    return reader_.add_source(table.shape.name, make_dead_letter_table(disk_, dir, bound, aside_));
 }
 
 Status CatalogReader::add_view(const Table& table) {

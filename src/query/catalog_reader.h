@@ -42,6 +42,9 @@ class CatalogReader {
     // Hands the names to the reader. Errors: building (a view that is not ready), corrupt, io.
     Status add_tables(const std::vector<std::string>& names);
 
+    // A query over streams of more bytes than these leaves the page cache as it was (os::File::read_aside).
+    void set_cached_bytes_max(std::uint64_t bytes) { cached_bytes_max_ = bytes; }
+
     void set_counters(std::shared_ptr<ScanCounters> counters) { counters_ = std::move(counters); }  // for tests
 
   private:
@@ -69,6 +72,7 @@ class CatalogReader {
     Result<record::StreamPtr> stream_of(const Object& object);
     Result<Table> table_of(Object object);
     Status add(const Table& table);
+    Status decide_caching(const std::vector<std::string>& names);
     Status add_stream(const Table& table);
     Status add_dead_letters(const Table& table);
     Status add_view(const Table& table);
@@ -79,6 +83,8 @@ class CatalogReader {
     os::Disk& disk_;
     std::string shard_dir_;
     std::string node_;
+    std::uint64_t cached_bytes_max_ = UINT64_MAX;
+    bool aside_ = false;  // of the present query
     LogIndex applied_;
     Status status_;
     std::map<std::string, std::optional<Table>, std::less<>> tables_;  // by the name that was asked for

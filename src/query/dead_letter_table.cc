@@ -108,8 +108,8 @@ class DeadLetterScan final : public store::Scan {
 
 class DeadLetterTable final : public store::TableSource {
   public:
-    DeadLetterTable(os::Disk& disk, std::string dir, log::ReadBound bound)
-        : disk_(disk), dir_(std::move(dir)), bound_(bound) {}
+    DeadLetterTable(os::Disk& disk, std::string dir, log::ReadBound bound, bool aside)
+        : disk_(disk), dir_(std::move(dir)), bound_(bound), aside_(aside) {}
 
     const std::vector<store::SourceColumn>& columns() const override { return dead_letter_columns(); }
     bool can_prune(int column, store::Comparison) const override {
@@ -124,7 +124,7 @@ class DeadLetterTable final : public store::TableSource {
         }
         std::unique_ptr<log::PartitionReader> reader;
         if (!offsets.empty() && !times.empty()) {
-            const log::ReadRange range{offsets.least, offsets.greatest + 1, times.least, times.greatest};
+            const log::ReadRange range{offsets.least, offsets.greatest + 1, times.least, times.greatest, aside_};
             reader = TRY(log::PartitionReader::open(disk_, dir_, bound_, range, true));
         }
         return std::unique_ptr<store::Scan>(std::make_unique<DeadLetterScan>(
@@ -137,6 +137,7 @@ class DeadLetterTable final : public store::TableSource {
     os::Disk& disk_;
     std::string dir_;
     log::ReadBound bound_;
+    bool aside_;
 };
 
 }  // namespace
@@ -152,8 +153,9 @@ const std::vector<store::SourceColumn>& dead_letter_columns() {
     return columns;
 }
 
-std::shared_ptr<store::TableSource> make_dead_letter_table(os::Disk& disk, std::string dir, log::ReadBound bound) {
-    return std::make_shared<DeadLetterTable>(disk, std::move(dir), bound);
+std::shared_ptr<store::TableSource> make_dead_letter_table(os::Disk& disk, std::string dir, log::ReadBound bound,
+                                                           bool aside) {
+    return std::make_shared<DeadLetterTable>(disk, std::move(dir), bound, aside);
 }
 
 bool is_text(std::string_view bytes) {

@@ -15,8 +15,9 @@ namespace weir::query {
 
 const std::vector<store::SourceColumn>& dead_letter_columns();
 
-// `disk` outlives the table; `dir` is the folder of partition -1.
-std::shared_ptr<store::TableSource> make_dead_letter_table(os::Disk& disk, std::string dir, log::ReadBound bound);
+// `disk` outlives the table; `dir` is the folder of partition -1. `aside`: leaves the page cache as it is.
+std::shared_ptr<store::TableSource> make_dead_letter_table(os::Disk& disk, std::string dir, log::ReadBound bound,
+                                                           bool aside = false);
 
 // UTF-8 as Unicode 15 table 3-7 has it, no zero byte.
 bool is_text(std::string_view bytes);

@@ -32,7 +32,9 @@ struct Worker {
     explicit Worker(os::Child c) : child(std::move(c)) {}
 };
 
-enum class Wait : std::uint8_t { ready, deadline, gone };
+constexpr std::int64_t look_us = 50'000;  // how often a caller is asked whether it still wants the result
+
+enum class Wait : std::uint8_t { ready, deadline, gone, unwanted };
 
 // What became of one exchange with a worker.
 struct Exchange {
@@ -62,7 +64,7 @@ class WorkerPool final : public Pool {
         bounded.timeout_ms = std::clamp<std::int64_t>(request.timeout_ms, 1, timeout_ms_max);
         const std::int64_t deadline_us = now_us() + bounded.timeout_ms * 1000;
         const CallGuard guard(*this);
-        Worker* worker = TRY(acquire(deadline_us));
+        Worker* worker = TRY(acquire(deadline_us, sink));
         bounded.timeout_ms = std::max<std::int64_t>((deadline_us - now_us()) / 1000, 1);
         Exchange exchange = converse(*worker, bounded, deadline_us + grace_ms * 1000, sink);
         release(worker, exchange.reusable);
@@ -149,7 +151,7 @@ class WorkerPool final : public Pool {
         return got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR);
     }
 
-    Result<Worker*> acquire(std::int64_t deadline_us) {
+    Result<Worker*> acquire(std::int64_t deadline_us, ResultSink& sink) {
         std::vector<std::unique_ptr<Worker>> dead;  // reaped outside of the lock
         {
             std::unique_lock lock(mutex_);
@@ -159,9 +161,18 @@ class WorkerPool final : public Pool {
             if (!available()) {
                 if (waiting_ >= options_.waiting_max) return Error{Errc::overloaded, "too many queries are waiting"};
                 ++waiting_;
-                const std::int64_t left_us = std::max<std::int64_t>(deadline_us - now_us(), 0);
-                const bool came = changed_.wait_for(lock, std::chrono::microseconds(left_us), available);
+                bool came = false, wanted = true;
+                while (!came && wanted) {
+                    const std::int64_t left_us = deadline_us - now_us();
+                    if (left_us <= 0) break;
+                    came = changed_.wait_for(lock, std::chrono::microseconds(std::min(left_us, look_us)), available);
+                    lock.unlock();  // the caller's own affairs
+                    wanted = sink.wanted();
+                    lock.lock();
+                    came = came && available();
+                }
                 --waiting_;
+                if (!wanted) return cancelled();
                 if (!came) return Error{Errc::deadline, "the query ran out of time while it waited for its turn"};
             }
             if (stopping_) return stopped();
@@ -228,16 +239,16 @@ class WorkerPool final : public Pool {
         changed_.notify_all();
     }
 
-    // Waits until the socket can be read or written.
-    Wait wait_for(const Worker& worker, short events, std::int64_t until_us) {
+    // Waits until the socket can be read or written. `sink`, where there is one, is asked meanwhile.
+    Wait wait_for(const Worker& worker, short events, std::int64_t until_us, ResultSink* sink) {
         while (true) {
             const std::int64_t left_us = until_us - now_us();
             if (left_us <= 0) return Wait::deadline;
             pollfd watched{worker.child.socket(), events, 0};
-            const int ready =
-                ::poll(&watched, 1, static_cast<int>(std::min<std::int64_t>((left_us + 999) / 1000, 60'000)));
+            const int ready = ::poll(&watched, 1, static_cast<int>((std::min(left_us, look_us) + 999) / 1000));
             if (ready > 0) return Wait::ready;
             if (ready < 0 && errno != EINTR) return Wait::gone;
+            if (sink != nullptr && !sink->wanted()) return Wait::unwanted;
         }
     }
 
@@ -247,7 +258,7 @@ class WorkerPool final : public Pool {
             if (sent > 0) {
                 bytes.remove_prefix(static_cast<std::size_t>(sent));
             } else if (sent < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) {
-                if (wait_for(worker, POLLOUT, until_us) != Wait::ready) return false;
+                if (wait_for(worker, POLLOUT, until_us, nullptr) != Wait::ready) return false;
             } else if (sent == 0 || errno != EINTR) {
                 return false;
             }
@@ -269,8 +280,9 @@ class WorkerPool final : public Pool {
             auto next = worker.frames.next();
             if (!next) return failed(worker, std::move(next).error());
             if (!next.value()) {
-                const bool more = receive(worker, kill_us);
-                if (!more) {
+                const Wait came = receive(worker, kill_us, sink);
+                if (came == Wait::unwanted) return failed(worker, cancelled());
+                if (came != Wait::ready) {
                     exchange.result = why_gone(worker, kill_us);
                     return exchange;
                 }
@@ -306,7 +318,7 @@ class WorkerPool final : public Pool {
                 }
                 case FrameType::error:
                     exchange.result = decode_error(frame.body);
-                    exchange.reusable = exchange.result.error().code != Errc::corrupt;
+                    exchange.reusable = !ends_worker(exchange.result.error().code);
                     return exchange;
                 case FrameType::hello:
                 case FrameType::query:
@@ -326,16 +338,17 @@ class WorkerPool final : public Pool {
         return exchange;
     }
 
-    bool receive(Worker& worker, std::int64_t until_us) {
+    Wait receive(Worker& worker, std::int64_t until_us, ResultSink& sink) {
         constexpr std::size_t step = 256 * limits::kib;
         while (true) {
-            if (wait_for(worker, POLLIN, until_us) != Wait::ready) return false;
+            const Wait came = wait_for(worker, POLLIN, until_us, &sink);
+            if (came != Wait::ready) return came;
             const ssize_t got = ::recv(worker.child.socket(), worker.frames.room(step), step, MSG_DONTWAIT);
             if (got > 0) {
                 worker.frames.received(static_cast<std::size_t>(got));
-                return true;
+                return Wait::ready;
             }
-            if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) return false;
+            if (got == 0 || (errno != EINTR && errno != EAGAIN && errno != EWOULDBLOCK)) return Wait::gone;
         }
     }
 
@@ -352,6 +365,11 @@ class WorkerPool final : public Pool {
         // A SIGKILL that is not ours is the kernel's, for memory.
         if (memory || (status.signalled && status.code == SIGKILL))
             return {Errc::too_large, "the query needed more memory than it may have"};
+        if (status.signalled && status.code == SIGXCPU)
+            return {Errc::deadline, "the query used more processor time than it may have and was killed"};
+        if (status.signalled && status.code == SIGSYS)
+            return {Errc::forbidden,
+                    "the query's process asked the kernel for something that no query may, and was killed"};
         return {Errc::io, std::string("the query's process ended by ") +
                               (status.signalled ? "signal " : "itself with code ") + std::to_string(status.code)};
     }

@@ -71,6 +71,8 @@ class ResultSink {
     virtual bool columns(const std::vector<QueryColumn>& columns) = 0;
     // Values in the columns' order; TIMESTAMP columns carry epoch ms as integer: the sink formats. Text is borrowed.
     virtual bool row(const std::vector<store::Value>& values) = 0;
+    // Asked now and then while a query waits or computes: false stops it, as if row() had said so.
+    virtual bool wanted() { return true; }
 };
 
 struct PoolOptions {

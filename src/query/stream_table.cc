@@ -196,6 +196,7 @@ class StreamScan final : public store::Scan {
             range.to_offset = last + 1;
             range.min_time_ms = plan_.times.least;
             range.max_time_ms = plan_.times.greatest;
+            range.aside = parts_->aside;
             from_ = range.from_offset;
             to_ = range.to_offset;
             partition_ = next.partition;

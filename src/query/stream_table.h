@@ -39,6 +39,7 @@ struct StreamTableParts {
     record::StreamPtr stream;
     std::vector<PartitionBound> partitions;  // as of one applied index, in order
     log::JournalState journal;               // of the same index
+    bool aside = false;                      // leaves the page cache as it is
     std::shared_ptr<ScanCounters> counters;  // may be null
 };
 

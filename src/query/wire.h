@@ -98,6 +98,11 @@ class RowsReader {
     std::uint32_t left_;
 };
 
+// Behind an error of these a worker ends: its files are not what they were.
+constexpr bool ends_worker(Errc code) {
+    return code == Errc::io || code == Errc::corrupt;
+}
+
 // For an address space limited by setrlimit: what the worker's process exits with when an allocation fails.
 constexpr int exit_out_of_memory = 71;
 

@@ -4,9 +4,11 @@
 // reports that and spawns another.
 #include "base/check.h"
 #include "os/clock.h"
+#include "os/confine.h"
 #include "os/process.h"
 #include "os/real_disk.h"
 #include "os/thread.h"
+#include "os/usage.h"
 #include "query/catalog_reader.h"
 #include "query/pool.h"
 #include "query/row_source.h"
@@ -15,27 +17,35 @@
 #include "store/reader.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cerrno>
 #include <cstdio>
 #include <malloc.h>
+#include <memory>
 #include <new>
 #include <optional>
 #include <poll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 #include <utility>
 
 namespace weir::query {
 namespace {
 
-// The sanitizers reserve terabytes of addresses; under them the limit would stop the process at once.
+// The sanitizers reserve terabytes of addresses, where the limit would stop the process at once, and need more of the
+// kernel to report than the filter leaves.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-constexpr bool limits_memory = false;
+constexpr bool confines = false;
 #elif defined(__has_feature)
-constexpr bool limits_memory = !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer));
+constexpr bool confines = !(__has_feature(address_sanitizer) || __has_feature(thread_sanitizer));
 #else
-constexpr bool limits_memory = true;
+constexpr bool confines = true;
 #endif
+
+constexpr std::uint64_t open_files_max = 256;       // two a scan; a statement has no more than 20 terms of joins
+constexpr std::int64_t cpu_slack_s = 2;             // beyond the query's own time: for what the parent does not kill
+constexpr std::uint64_t cached_part_of_memory = 8;  // a query over more of the log than this leaves the cache alone
 
 constexpr int exit_ok = 0;
 constexpr int exit_protocol = 70;
@@ -53,13 +63,10 @@ void exit_with_parent(int fd) {
 }
 
 // Addresses that the process has now, from the first number of /proc/self/statm (pages). 0: unknown.
-std::uint64_t address_space_bytes() {
-    std::FILE* file = std::fopen("/proc/self/statm", "re");
-    if (file == nullptr) return 0;
+std::uint64_t address_space_bytes(std::FILE* statm) {
     unsigned long long pages = 0;
-    const int read = std::fscanf(file, "%llu", &pages);
-    std::fclose(file);
-    return read == 1 ? pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
+    const bool read = statm != nullptr && std::fscanf(statm, "%llu", &pages) == 1;
+    return read ? pages * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE)) : 0;
 }
 
 class Channel {
@@ -90,6 +97,8 @@ class Channel {
             buffer_.received(static_cast<std::size_t>(got));
         }
     }
+
+    int fd() const { return fd_; }
 
   private:
     int fd_;
@@ -156,54 +165,85 @@ class Worker {
         : channel_(fd), shard_dir_(std::move(shard_dir)), disk_(os::make_real_disk()) {}
 
     int serve() {
+        const auto first = channel_.receive();
+        if (!first) return exit_ok;
+        auto hello = first->type == FrameType::hello ? read_hello(first->body) : Result<Hello>(Error{});
+        if (!hello) return exit_protocol;
+        node_ = hello.value().node;
+        Status ready = open();
+        if (ready) ready = close_off(hello.value().memory_bytes);
         while (true) {
             const auto frame = channel_.receive();
             if (!frame) return exit_ok;
-            if (frame->type == FrameType::hello) {
-                auto hello = read_hello(frame->body);
-                if (!hello) return exit_protocol;
-                node_ = hello.value().node;
-                limit_memory_to(hello.value().memory_bytes);
-            } else if (frame->type == FrameType::query) {
-                auto request = read_query(frame->body);
-                if (!request) return exit_protocol;
-                answer(request.value());
-                ::malloc_trim(0);  // an idle worker gives back what a large query took
+            if (frame->type != FrameType::query) return exit_protocol;
+            auto request = read_query(frame->body);
+            if (!request) return exit_protocol;
+            auto done = ready ? run(request.value()) : Result<Done>(ready.error());
+            if (done) {
+                channel_.send(done_frame(done.value().applied, done.value().truncated));
             } else {
-                return exit_protocol;
+                channel_.send(error_frame(done.error()));
+                // What is open cannot be opened again. The parent sends nothing more to this process.
+                if (ends_worker(done.error().code)) return exit_ok;
             }
+            ::malloc_trim(0);  // an idle worker gives back what a large query took
         }
     }
 
   private:
-    static void limit_memory_to(std::uint64_t bytes) {
-        if (!limits_memory || bytes == 0) return;
-        // On top of what is mapped already: libraries, stacks. Where the limit cannot be set, the parent's deadline
-        // remains.
-        (void)os::limit_memory(address_space_bytes() + bytes);
+    // Everything that needs more of the kernel than a query may have: SQLite writes into the shared memory beside its
+    // log, which the first snapshot opens.
+    Status open() {
+        auto reader = store::Reader::open(shard_dir_ + "/view.db", [this] { return clock_.monotonic_us(); });
+        if (!reader) return Error{Errc::io, reader.error().detail, reader.error().os_errno};
+        reader_ = std::move(reader).value();
+        TRY(reader_->begin_snapshot());
+        reader_->end_snapshot();
+        catalog_ = std::make_unique<CatalogReader>(*reader_, *disk_, shard_dir_, node_);
+        const std::uint64_t memory = os::memory_of_this_machine();
+        if (memory > 0) catalog_->set_cached_bytes_max(memory / cached_part_of_memory);
+        ::tzset();  // reads a file
+        return {};
     }
 
-    void answer(const QueryRequest& request) {
-        auto done = run(request);
-        if (done) {
-            channel_.send(done_frame(done.value().applied, done.value().truncated));
-            return;
+    // From here on this process reads below its folder, computes, and talks to its parent. The watching thread comes
+    // between the two locks: it is to have the first, and the second allows no thread.
+    Status close_off(std::uint64_t memory_bytes) {
+        std::FILE* statm = std::fopen("/proc/self/statm", "re");  // while it can be opened
+        bool locked = !confines;
+        if (confines) {
+            TRY(os::limit_files(open_files_max));
+            locked = TRY(os::restrict_files_to(shard_dir_));
         }
-        const Errc code = done.error().code;
-        // A fresh connection for the next one: this file may have been replaced.
-        if (code == Errc::io || code == Errc::corrupt) {
-            catalog_.reset();
-            reader_.reset();
+        watch_parent();
+        if (confines) {
+            // On top of what is mapped already: libraries, stacks.
+            if (memory_bytes > 0) TRY(os::limit_memory(address_space_bytes(statm) + memory_bytes));
+            locked = TRY(os::restrict_system_calls()) && locked;
         }
-        channel_.send(error_frame(done.error()));
+        if (statm != nullptr) std::fclose(statm);
+        if (!locked)
+            (void)std::fputs(
+                "weir: this kernel does not confine queries (Landlock and seccomp); the SQL layer's own rules remain\n",
+                stderr);
+        return {};
+    }
+
+    void watch_parent() {
+        // A thread that begins asks the kernel for more than one that runs.
+        auto runs = std::make_shared<std::atomic<bool>>(false);
+        std::jthread watch = os::start_thread("parent-watch", [fd = channel_.fd(), runs] {
+            runs->store(true);
+            runs->notify_one();
+            exit_with_parent(fd);
+        });
+        watch.detach();  // it ends with the process
+        runs->wait(false);
     }
 
     Result<Done> run(const QueryRequest& request) {
         const std::int64_t deadline_us = clock_.monotonic_us() + request.timeout_ms * 1000;
-        if (!reader_) {
-            reader_ = TRY(store::Reader::open(shard_dir_ + "/view.db", [this] { return clock_.monotonic_us(); }));
-            catalog_ = std::make_unique<CatalogReader>(*reader_, *disk_, shard_dir_, node_);
-        }
+        TRY(os::allow_cpu_seconds(static_cast<std::uint64_t>(request.timeout_ms / 1000 + cpu_slack_s)));
         reader_->set_now_ms(request.now_ms);
         TRY(reader_->begin_snapshot());
         auto result = run_in_snapshot(request, deadline_us);
@@ -254,8 +294,6 @@ class Worker {
 
 int worker_main(int fd, const std::string& shard_dir) {
     std::set_new_handler([] { ::_exit(exit_out_of_memory); });
-    std::jthread watch = os::start_thread("parent-watch", [fd] { exit_with_parent(fd); });
-    watch.detach();  // it ends with the process
     const int code = Worker(fd, shard_dir).serve();
     // Not a return through main: the watching thread must not see statics go.
     std::fflush(nullptr);

@@ -96,6 +96,9 @@ class SqliteReader final : public Reader {
         TRY(detail::execute(db, "SELECT count(*) FROM sqlite_schema"));  // what is not a database says so now
         // The first use makes these tables, which the authoriser would take for a CREATE.
         TRY(detail::execute(db, "SELECT 1 FROM json_each('[]'), json_tree('[]')"));
+        // Names of views are random ones, and the first takes its seed from a file, which later may not be opened.
+        char seed = 0;
+        sqlite3_randomness(1, &seed);
         TRY(detail::execute(db, "PRAGMA query_only=ON"));
         sqlite3_set_authorizer(db, authorise, this);
         sqlite3_progress_handler(db, progress_every_ops, progress, this);

@@ -72,6 +72,9 @@ class Reply {
     void end();
     void cut();  // an error after begin(): the connection ends without the last chunk
     bool began() const { return began_; }
+    // The client's end is closed. It may be so only halfway, with the client listening: what costs nothing more is
+    // still to be answered.
+    bool hung_up() const { return call_.flow->hung_up.load(); }
 
   private:
     enum class Part : std::uint8_t { more, last, last_and_close, cut };

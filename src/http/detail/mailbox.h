@@ -84,6 +84,8 @@ struct Flow {
     // Of a WebSocket: bytes of messages that the live thread has not looked at. Above incoming_max reading stops.
     static constexpr std::size_t incoming_max = 64 * 1024;
     std::atomic<std::size_t> incoming{0};
+    // The client's end is closed, or at least says no more: nobody may be listening.
+    std::atomic<bool> hung_up{false};
 };
 
 }  // namespace weir::http

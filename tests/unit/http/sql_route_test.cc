@@ -2,6 +2,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <atomic>
+#include <thread>
+
 using namespace weir;
 using namespace weir::http::test;
 
@@ -184,6 +187,36 @@ TEST_CASE("A client that reads slowly does not hold its query's worker longer th
     }
     CHECK(let_go);
     CHECK_FALSE(slow.receive().whole);
+}
+
+TEST_CASE("A client that goes away gives its query up, one that is there does not") {
+    Door door;
+    std::atomic<bool> runs = false, given_up = false;
+    door.pool.script([&](const query::QueryRequest&, query::ResultSink& sink) -> Result<query::QuerySummary> {
+        CHECK(sink.wanted());
+        runs = true;
+        runs.notify_one();
+        while (sink.wanted())
+            std::this_thread::yield();
+        given_up = true;
+        given_up.notify_one();
+        return Error{Errc::cancelled, "the caller stopped reading the result"};
+    });
+    {
+        Client client = door.client();
+        client.send(ask_sql("SELECT 1"));
+        runs.wait(false);
+        CHECK_FALSE(given_up);
+    }
+    given_up.wait(false);
+    CHECK(given_up);
+    // One that only says that it sends no more hears why there is no result.
+    runs = given_up = false;
+    Client half = door.client();
+    half.send(ask_sql("SELECT 1"));
+    runs.wait(false);
+    half.half_close();
+    CHECK(half.receive().status == 503);
 }
 
 TEST_CASE("An error in the middle of a streamed answer cuts it off") {

@@ -5,7 +5,9 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <fcntl.h>
 #include <string>
+#include <sys/mman.h>
 #include <unistd.h>
 #include <vector>
 
@@ -54,6 +56,9 @@ void contract(Disk& disk, const std::string& dir) {
     REQUIRE(f.sync());
     f.write_behind(0, 5000);
     f.drop_cache(0, 5000);
+    std::string aside(4, '?');
+    CHECK(f.read_aside(1, aside).value() == 4);
+    CHECK(aside == read_all(f, 1, 4));
     CHECK(read_all(f, 3, 2) == "ab");
 
     // More pieces than one system call takes.
@@ -103,6 +108,58 @@ TEST_CASE("the real and the simulated disk keep one contract") {
     contract(sim, "/data/d");
     REQUIRE(sim.make_dirs("rel"));
     contract(sim, "rel");
+}
+
+namespace {
+
+// Pages of the file that are in memory, as "1100".
+std::string pages_in_memory(const std::string& path, std::size_t pages) {
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    void* mapped = ::mmap(nullptr, pages * page, PROT_READ, MAP_SHARED, fd, 0);
+    REQUIRE(mapped != MAP_FAILED);
+    std::vector<unsigned char> in(pages);
+    REQUIRE(::mincore(mapped, pages * page, in.data()) == 0);
+    ::munmap(mapped, pages * page);
+    ::close(fd);
+    std::string out;
+    for (const unsigned char one : in)
+        out += (one & 1) != 0 ? '1' : '0';
+    return out;
+}
+
+}  // namespace
+
+TEST_CASE("what is read aside leaves the page cache as it was") {
+    const testing::TempDir dir;
+    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
+    const std::string path = dir.path() + "/f";
+    const auto disk = make_real_disk();
+    {
+        const auto file = disk->open(path, OpenMode::create).value();
+        const std::string bytes(8 * page, 'x');
+        const std::string_view piece = bytes;
+        REQUIRE(file->write_at(0, std::span(&piece, 1)));
+        REQUIRE(file->sync());
+        file->drop_cache(0, 0);
+    }
+    if (pages_in_memory(path, 8) != "00000000") SKIP("this file system keeps its pages");
+    const auto file = disk->open(path, OpenMode::read).value();
+    std::string some(2 * page, '?');
+    // Somebody's page, read without read-ahead.
+    const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+    ::posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+    REQUIRE(::pread(fd, some.data(), 1, static_cast<off_t>(3 * page)) == 1);
+    ::close(fd);
+    REQUIRE(pages_in_memory(path, 8) == "00010000");
+    std::string all(8 * page, '?');
+    CHECK(file->read_aside(0, all).value() == 8 * page);
+    CHECK(all == std::string(8 * page, 'x'));
+    CHECK(pages_in_memory(path, 8) == "00010000");
+    CHECK(file->read_aside(page + 1, some).value() == 2 * page);
+    CHECK(pages_in_memory(path, 8) == "00010000");
+    CHECK(file->read_at(0, all).value() == 8 * page);
+    CHECK(pages_in_memory(path, 8) == "11111111");
 }
 
 TEST_CASE("make_dirs refuses a path through a file") {

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+using weir::os::memory_of_this_machine;
 using weir::os::usage_of_this_process;
 
 TEST_CASE("a process sees its memory and its time grow") {
@@ -18,4 +19,8 @@ TEST_CASE("a process sees its memory and its time grow") {
         for (const char c : held)
             sum = sum + static_cast<std::uint64_t>(c);
     CHECK(usage_of_this_process().cpu_us >= before.cpu_us + 5'000);
+}
+
+TEST_CASE("a machine has more memory than a process of it uses") {
+    CHECK(memory_of_this_machine() > usage_of_this_process().resident_bytes);
 }

@@ -28,9 +28,10 @@ struct TextSink final : store::RowSink {
 
 class Session {
   public:
-    explicit Session(SmallShard& shard)
+    explicit Session(SmallShard& shard) : Session(shard, shard.disk()) {}
+    Session(SmallShard& shard, os::Disk& disk)
         : reader_(store::Reader::open(shard.dir() + "/view.db", [] { return std::int64_t{0}; }).value()),
-          catalog_(*reader_, shard.disk(), shard.dir(), "n7") {}
+          catalog_(*reader_, disk, shard.dir(), "n7") {}
 
     // Rows, or "error_name: detail".
     std::string run(const std::string& text) {
@@ -121,6 +122,88 @@ TEST_CASE("catalog: streams, views, late rows, dead letters and system tables in
     CHECK(session.run("SELECT * FROM access_late").find("not_found") == 0);
     CHECK(session.run("SELECT * FROM access_1h_dead_letters").find("not_found") == 0);
     CHECK(session.catalog().applied().value == shard.applied());
+}
+
+namespace {
+
+// Counts how the files of a real disk are read.
+class WatchedDisk final : public os::Disk {
+  public:
+    explicit WatchedDisk(os::Disk& disk) : disk_(disk) {}
+    Result<std::unique_ptr<os::File>> open(const std::string& path, os::OpenMode mode) override {
+        return std::unique_ptr<os::File>(std::make_unique<Watched>(*this, TRY(disk_.open(path, mode))));
+    }
+    Status remove(const std::string& path) override { return disk_.remove(path); }
+    Status rename(const std::string& from, const std::string& to) override { return disk_.rename(from, to); }
+    Result<std::vector<std::string>> list(const std::string& dir) override { return disk_.list(dir); }
+    Status make_dirs(const std::string& dir) override { return disk_.make_dirs(dir); }
+    Status remove_tree(const std::string& dir) override { return disk_.remove_tree(dir); }
+    Status sync_dir(const std::string& dir) override { return disk_.sync_dir(dir); }
+    Result<bool> exists(const std::string& path) override { return disk_.exists(path); }
+    Result<std::uint64_t> free_bytes(const std::string& dir) override { return disk_.free_bytes(dir); }
+    int plain = 0, aside = 0;
+
+  private:
+    class Watched final : public os::File {
+      public:
+        Watched(WatchedDisk& disk, std::unique_ptr<os::File> file) : disk_(disk), file_(std::move(file)) {}
+        Result<std::size_t> read_at(std::uint64_t offset, std::span<char> out) override {
+            ++disk_.plain;
+            return file_->read_at(offset, out);
+        }
+        Result<std::size_t> read_aside(std::uint64_t offset, std::span<char> out) override {
+            ++disk_.aside;
+            return file_->read_aside(offset, out);
+        }
+        Status write_at(std::uint64_t offset, std::span<const std::string_view> pieces) override {
+            return file_->write_at(offset, pieces);
+        }
+        Status sync() override { return file_->sync(); }
+        Result<std::uint64_t> size() override { return file_->size(); }
+        Status truncate(std::uint64_t bytes) override { return file_->truncate(bytes); }
+        Status allocate(std::uint64_t bytes) override { return file_->allocate(bytes); }
+        void write_behind(std::uint64_t offset, std::uint64_t bytes) override { file_->write_behind(offset, bytes); }
+        void drop_cache(std::uint64_t offset, std::uint64_t bytes) override { file_->drop_cache(offset, bytes); }
+
+      private:
+        WatchedDisk& disk_;
+        std::unique_ptr<os::File> file_;
+    };
+    os::Disk& disk_;
+};
+
+}  // namespace
+
+TEST_CASE("catalog: a query over more of the log than may be cached reads it aside") {
+    SmallShard shard;
+    const auto one = shard.add_stream(5, access_statement);
+    const auto two = shard.add_stream(6, "CREATE STREAM two (n INTEGER)");
+    shard.entry(*one, 1, {{0, {access_event(0, 1)}}, {-1, {{5, "x", std::nullopt, {{"reason", "wrong_type"}}}}}});
+    shard.entry(*two, 2, {{0, {{1, "{\"n\":1}"}}}});
+    shard.commit();
+    std::int64_t bytes = 0, bytes_of_two = 0;
+    const auto reader = must(store::Reader::open(shard.dir() + "/view.db", [] { return std::int64_t{0}; }));
+    must(reader->query_internal("SELECT sum(bytes), sum(bytes) FILTER (WHERE stream = 6) FROM main._ends",
+                                [&](const auto& row) {
+                                    bytes = row[0].integer;
+                                    bytes_of_two = row[1].integer;
+                                }));
+    REQUIRE((bytes_of_two > 0 && bytes_of_two < bytes));
+    WatchedDisk disk(shard.disk());
+    Session session(shard, disk);
+    const auto reads = [&](const std::string& text, std::int64_t cached_max) {
+        disk.plain = disk.aside = 0;
+        session.catalog().set_cached_bytes_max(static_cast<std::uint64_t>(cached_max));
+        const std::string rows = session.run(text);
+        CHECK(rows.find(": ") == std::string::npos);
+        return disk.aside == 0 ? "cached" : disk.plain == 0 ? "aside" : "both";
+    };
+    const std::string of_both = "SELECT event_id FROM access UNION ALL SELECT n FROM two";
+    CHECK(reads(of_both, bytes) == std::string("cached"));
+    CHECK(reads(of_both, bytes - 1) == std::string("aside"));  // what a query names counts together
+    CHECK(reads("SELECT n FROM two", bytes_of_two) == std::string("cached"));
+    CHECK(reads("SELECT raw FROM access_dead_letters", 1) == std::string("aside"));
+    CHECK(reads("SELECT n FROM two", bytes) == std::string("cached"));
 }
 
 TEST_CASE("rule: one read is one index: a snapshot sees one index; the next query sees the next", "[rule]") {

@@ -10,6 +10,7 @@
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <sstream>
 #include <string>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -140,6 +141,24 @@ TEST_CASE("rule: user SQL runs in worker processes: niced, and bounded in memory
     CHECK(sink.rows == "1;2;3;4;5;6;7");
     CHECK(summary.value().truncated);
     CHECK(children() == worker);
+}
+
+TEST_CASE("rule: user SQL runs in worker processes: the kernel holds them, whatever the SQL layer overlooks",
+          "[rule]") {
+    Shard s;
+    auto pool = pool_over(s.shard.dir());
+    CHECK(run(*pool, "SELECT 1") == "1");
+    const auto worker = children();
+    REQUIRE(worker.size() == 1);
+    std::istringstream cpu(limit_of(worker[0], "Max cpu time").substr(12));
+    int seconds = 0;
+    CHECK((cpu >> seconds && seconds >= 60 && seconds < 70));  // the query's 60 s, and a little
+    if (sanitized) return;
+    CHECK(proc(worker[0], "status").find("Seccomp:\t2") != std::string::npos);
+    CHECK(proc(worker[0], "status").find("NoNewPrivs:\t1") != std::string::npos);
+    CHECK(limit_of(worker[0], "Max file size").find(" 0  ") != std::string::npos);
+    CHECK(limit_of(worker[0], "Max core file size").find(" 0  ") != std::string::npos);
+    CHECK(limit_of(worker[0], "Max open files").find(" 256 ") != std::string::npos);
 }
 
 TEST_CASE(

@@ -40,7 +40,9 @@ struct Sink final : ResultSink {
     }
     std::string names, rows;
     std::int64_t count = 0;
+    bool wanted() override { return !is_wanted || is_wanted(); }
     bool stop_at_columns = false;
+    std::function<bool()> is_wanted;
     std::function<bool()> on_row;
 };
 
@@ -182,7 +184,7 @@ TEST_CASE("pool: errors, with positions in the user's text") {
     large.parameters = {{store::ValueType::text, 0, 0, std::string(17 << 20, 'x')}};
     CHECK(run(*pool, large) == "too_large");
     CHECK(run(*pool, request_for("SELECT " + std::string(200'000, ' ') + "1")) == "too_large");
-    CHECK(run(*Pool::make(options_for(s.shard.dir() + "/none")), "SELECT 1") == "not_found");
+    CHECK(run(*Pool::make(options_for(s.shard.dir() + "/none")), "SELECT 1") == "io_error");
     PoolOptions options = options_for(s.shard.dir());
     options.program = "/nowhere/weir";
     pool = Pool::make(options);
@@ -229,6 +231,61 @@ TEST_CASE("pool: a caller that stops reading") {
     early.stop_at_columns = true;
     CHECK(pool->run(request, early).error().code == Errc::cancelled);
     CHECK(run(*pool, "SELECT 1") == "1");
+}
+
+TEST_CASE("pool: a caller that goes away while its query computes or waits") {
+    Shard s;
+    PoolOptions options = options_for(s.shard.dir());
+    options.workers_max = 1;
+    auto pool = Pool::make(options);
+    for (const char* sql : {endless, deaf}) {
+        INFO(sql);
+        Sink gone;
+        std::vector<pid_t> worker;
+        int asked = 0;
+        gone.is_wanted = [&] {
+            worker = children();
+            return ++asked < 3;
+        };
+        CHECK(pool->run(request_for(sql), gone).error().code == Errc::cancelled);
+        CHECK(asked == 3);
+        REQUIRE(worker.size() == 1);
+        CHECK(::kill(worker[0], 0) == -1);  // at once, not at the deadline
+    }
+    // One that waits for its turn leaves the queue.
+    Sink busy, waits;
+    waits.is_wanted = [] { return false; };
+    std::string inner;
+    QueryRequest request = request_for(endless_rows);
+    busy.on_row = [&] {
+        const auto ran = pool->run(request_for("SELECT 1"), waits);
+        inner = ran ? "ran" : errc_name(ran.error().code);
+        return false;
+    };
+    CHECK(pool->run(request, busy).error().code == Errc::cancelled);
+    CHECK(inner == "cancelled");
+    CHECK(run(*pool, "SELECT 1") == "1");
+}
+
+TEST_CASE("pool: how a worker was ended is told") {
+    const auto told = [](const std::string& how) {
+        auto pool = Pool::make(options_for("bad:" + how));
+        Sink sink;
+        return pool->run(request_for("SELECT 1"), sink).error().code;
+    };
+    CHECK(told("cpu") == Errc::deadline);
+    CHECK(told("call") == Errc::forbidden);
+}
+
+TEST_CASE("pool: a worker whose files fail is not asked again") {
+    Shard s;
+    auto pool = Pool::make(options_for(s.shard.dir()));
+    CHECK(run(*pool, "SELECT 1") == "1");
+    const auto first = children();
+    s.shard.exec("UPDATE _objects SET statement = 'DROP STREAM x', version = 2");
+    CHECK(run(*pool, "SELECT count(*) FROM access") == "corrupt");
+    CHECK(run(*pool, "SELECT 1") == "1");
+    CHECK(children() != first);
 }
 
 TEST_CASE("pool: a slow reader holds the worker back until the deadline") {

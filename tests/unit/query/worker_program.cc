@@ -31,6 +31,8 @@ int misbehave(std::string_view how) {
     if (how == "abort") std::abort();
     if (how == "exit") return 9;
     if (how == "kill") ::raise(SIGKILL);
+    if (how == "cpu") ::raise(SIGXCPU);
+    if (how == "call") ::raise(SIGSYS);
     if (how == "noise") say("GET / HTTP/1.1\r\n\r\n");
     if (how == "zero") say("\0\0\0\0"sv);
     if (how == "type") say("\1\0\0\0\x63"sv);
