@@ -1,5 +1,7 @@
 #include "node/bench.h"
 
+#include "node/detail/bench_kinds.h"
+#include "node/detail/bench_parts.h"
 #include "node/detail/json.h"
 #include "node/load_run.h"
 #include "node/own_server.h"
@@ -19,7 +21,6 @@
 namespace weir::node {
 namespace {
 
-constexpr std::int64_t view_deadline_ms = 60'000;
 constexpr int query_samples = 20;
 constexpr double cpu_bound_share = 0.85;
 
@@ -47,27 +48,6 @@ struct Context {
     double fdatasync_ms = 0;
 };
 
-std::int64_t own_cpu_ns() {
-    rusage use{};
-    getrusage(RUSAGE_SELF, &use);
-    const auto ns = [](const timeval& time) { return time.tv_sec * 1'000'000'000LL + time.tv_usec * 1000LL; };
-    return ns(use.ru_utime) + ns(use.ru_stime);
-}
-
-Error as_error(const Problem& problem) {
-    return Error{problem.exit == Exit::unreachable ? Errc::io : Errc::invalid_argument, problem.detail};
-}
-
-Result<std::string> query(Client& client, const std::string& statement, const std::string& min_index) {
-    SqlOptions options;
-    options.min_index = min_index;
-    options.timeout_ms = view_deadline_ms;
-    options.rows_max = 1'000'000;
-    const Client::Outcome outcome = client.post("/v1/sql", "application/json", sql_request(statement, options));
-    if (!outcome.ok()) return as_error(outcome.problem);
-    return outcome.answer.body;
-}
-
 void compare(const Context& context, const LoadRunResult& run, const GroupSums& view, std::vector<std::string>& out) {
     const auto check = [&](const std::string& what, std::int64_t got, std::int64_t want) {
         if (got != want) out.push_back(what + ": " + people_count(got) + " instead of " + people_count(want));
@@ -88,14 +68,6 @@ void compare(const Context& context, const LoadRunResult& run, const GroupSums& 
     if (got == want) out.push_back("the view's sums agree in total and differ by window and status");
 }
 
-// CPU that each process used between two looks; one that came in between counts whole.
-void subtract_cpu(std::vector<ProcessUse>& after, const std::vector<ProcessUse>& before) {
-    for (ProcessUse& use : after) {
-        const auto earlier = std::ranges::find(before, use.pid, &ProcessUse::pid);
-        if (earlier != before.end()) use.cpu_ns -= earlier->cpu_ns;
-    }
-}
-
 Result<Figures> one_run(const Context& context, std::int64_t number) {
     const BenchOptions& options = context.options;
     Clock& clock = *context.console.clock;
@@ -104,21 +76,18 @@ Result<Figures> one_run(const Context& context, std::int64_t number) {
     if (options.server) {
         server = *options.server;
     } else {
-        OwnServer::Options start;
-        start.program = options.program;
-        start.parent_dir = options.dir;
-        start.clock = &clock;
-        own.emplace(TRY(OwnServer::start(start)));
+        own.emplace(TRY(bench_server(context.console, options.program, options.dir)));
         server.address = own->address();
     }
     // On a server that goes on living each run needs a stream of its own.
     std::string stream = "bench";
     if (options.server) stream += "_" + std::to_string(clock.wall_ms()) + "_" + std::to_string(number);
     Client client(server);
-    client.set_read_timeout_ms(view_deadline_ms + 10'000);
-    TRY(query(client, load_stream_sql(stream), ""));
-    TRY(query(client, load_view_sql(stream), ""));
-    TRY(query(client, "SELECT count(*) FROM " + stream + "_1h", ""));  // the query worker starts now, not in the run
+    client.set_read_timeout_ms(bench_deadline_ms + 10'000);
+    TRY(bench_query(client, load_stream_sql(stream), ""));
+    TRY(bench_query(client, load_view_sql(stream), ""));
+    TRY(bench_query(client, "SELECT count(*) FROM " + stream + "_1h",
+                    ""));  // the query worker starts now, not in the run
 
     const std::string view_sum = "SELECT sum(n) FROM " + stream + "_1h";
     LoadRunOptions run_options;
@@ -140,7 +109,7 @@ Result<Figures> one_run(const Context& context, std::int64_t number) {
     const std::int64_t own_cpu = own_cpu_ns() - own_before;
     const std::int64_t loaded_us = clock.monotonic_us();
     const std::string rows =
-        TRY(query(client, "SELECT window_start, status, n, bytes FROM " + stream + "_1h", run.applied_index));
+        TRY(bench_query(client, "SELECT window_start, status, n, bytes FROM " + stream + "_1h", run.applied_index));
 
     Figures figures;
     figures.view_caught_up_ms = static_cast<double>(clock.monotonic_us() - loaded_us) / 1000;
@@ -152,7 +121,7 @@ Result<Figures> one_run(const Context& context, std::int64_t number) {
     std::vector<double> queries;
     for (int i = 0; i < query_samples; ++i) {
         const std::int64_t start_us = clock.monotonic_us();
-        TRY(query(client, view_sum, ""));
+        TRY(bench_query(client, view_sum, ""));
         queries.push_back(static_cast<double>(clock.monotonic_us() - start_us) / 1000);
     }
     for (std::vector<double>* values : {&run.ack_ms, &run.lag_ms, &queries})
@@ -178,8 +147,7 @@ Result<Figures> one_run(const Context& context, std::int64_t number) {
     figures.server_cpu_ns = server_cpu / events;
     figures.client_cpu_ns = static_cast<double>(own_cpu) / events;
     const double wall_ns = run.seconds * 1e9 + figures.view_caught_up_ms * 1e6;
-    const auto cores = static_cast<double>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-    figures.cpu_share = (server_cpu + static_cast<double>(own_cpu)) / wall_ns / cores;
+    figures.cpu_share = (server_cpu + static_cast<double>(own_cpu)) / wall_ns / static_cast<double>(core_count());
     return figures;
 }
 
@@ -215,17 +183,6 @@ Json process_list(const Context& context, const Figures& figures) {
     return list;
 }
 
-double rounded(double value) {
-    return static_cast<double>(std::llround(value * 1000)) / 1000;
-}
-
-double rss_mb(const Figures& figures) {
-    double bytes = 0;
-    for (const ProcessUse& use : figures.processes)
-        bytes += static_cast<double>(use.rss_bytes);
-    return static_cast<double>(std::llround(bytes / 1e4)) / 100;
-}
-
 std::string document(const Context& context, const Figures& figures, const std::vector<double>& rates) {
     const BenchOptions& options = context.options;
     Json out = Json::object();
@@ -247,14 +204,14 @@ std::string document(const Context& context, const Figures& figures, const std::
     out["query_p50_ms"] = rounded(figures.query_p50_ms);
     if (!figures.processes.empty()) {
         out["cpu_ns_per_event"] = std::llround(figures.server_cpu_ns);
-        out["rss_mb"] = rss_mb(figures);
+        out["rss_mb"] = resident_mb(figures.processes);
         out["processes"] = process_list(context, figures);
     }
     out["client_cpu_ns_per_event"] = std::llround(figures.client_cpu_ns);
     out["fdatasync_p50_ms"] = rounded(context.fdatasync_ms);
     out["refused"] = figures.refused;
     out["differences"] = figures.differences;
-    Json conditions = Json::object();
+    Json conditions = bench_conditions();
     conditions["events"] = context.load.events;
     conditions["distinct"] = context.load.distinct;
     const auto body_bytes = static_cast<double>(context.load.bodies.size());
@@ -264,37 +221,19 @@ std::string document(const Context& context, const Figures& figures, const std::
     conditions["rate"] = options.events_per_s;
     conditions["duplicates_percent"] = options.load.duplicates_percent;
     conditions["seed"] = options.load.seed;
-    conditions["cores"] = sysconf(_SC_NPROCESSORS_ONLN);
     conditions["cpu_share"] = rounded(figures.cpu_share);
-    conditions["version"] = WEIR_VERSION;
     conditions["runs_events_per_s"] = rates;
-    conditions["generator"] = "beside the server on the same cores";
     out["conditions"] = std::move(conditions);
     out["bound_by"] = bound_by(context, figures);
     return to_text(out);
 }
 
-std::string milliseconds(double value) {
-    char text[32];
-    std::snprintf(text, sizeof text, value < 10 ? "%.2f" : "%.1f", value);
-    return text;
-}
-
 std::string table(const Context& context, const Figures& figures) {
     const BenchOptions& options = context.options;
-    RowSet latency;
-    latency.names = {"", "p50 ms", "p99 ms", "p99.9 ms", "max ms"};
-    const auto row = [&](const char* name, std::initializer_list<double> values) {
-        std::vector<Cell> cells{{Cell::Kind::text, name}};
-        for (const double value : values) {
-            cells.push_back(value < 0 ? Cell() : Cell{Cell::Kind::number, milliseconds(value)});
-            if (value < 0) cells.back() = {Cell::Kind::number, "-"};
-        }
-        latency.rows.push_back(std::move(cells));
-    };
-    row("acknowledged", {figures.p50_ms, figures.p99_ms, figures.p999_ms, figures.max_ms});
+    std::vector<std::pair<std::string, std::vector<double>>> latency{
+        {"acknowledged", {figures.p50_ms, figures.p99_ms, figures.p999_ms, figures.max_ms}}};
     if (figures.lag_samples > 0)
-        row("durable to visible", {figures.lag_p50_ms, figures.lag_p99_ms, -1, figures.lag_max_ms});
+        latency.push_back({"durable to visible", {figures.lag_p50_ms, figures.lag_p99_ms, -1, figures.lag_max_ms}});
     std::string out =
         people_count(std::llround(figures.events_per_s)) + " ev/s   " + milliseconds(figures.mb_per_s) + " MB/s   " +
         people_count_of(context.load.events, "event") + " of about " +
@@ -304,7 +243,7 @@ std::string table(const Context& context, const Figures& figures) {
         (options.events_per_s > 0 ? "open loop at " + people_count(std::llround(options.events_per_s)) + " ev/s"
                                   : std::string("closed loop")) +
         "\n\n";
-    out += format_table(latency, 0) + "\n";
+    out += latency_table({"p50 ms", "p99 ms", "p99.9 ms", "max ms"}, latency) + "\n";
     for (const ProcessUse& use : figures.processes) {
         out += "cpu " + people_count(per_event(context, use.cpu_ns)) + " ns/event   rss " +
                people_bytes(static_cast<double>(use.rss_bytes)) + " (peak " +
@@ -342,36 +281,9 @@ Result<GroupSums> parse_groups(std::string_view answer_body) {
     return groups;
 }
 
-Result<double> fdatasync_p50_ms(const std::string& dir, Clock& clock) {
-    constexpr std::size_t block_bytes = 4096;
-    constexpr std::int64_t samples = 200;
-    std::string path = dir + "/weir-fsync-XXXXXX";
-    const int fd = mkostemp(path.data(), O_CLOEXEC);
-    if (fd < 0) return Error{Errc::io, "cannot write in " + dir + ": " + std::strerror(errno), errno};
-    ::unlink(path.c_str());
-    // Preallocated and written once, as the write-ahead log's files are: the sync then has no metadata to write.
-    const std::string block(block_bytes, 'w');
-    std::vector<double> took;
-    for (int round = 0; round < 2; ++round) {
-        for (std::int64_t i = 0; i < samples; ++i) {
-            const std::int64_t start_us = clock.monotonic_us();
-            const bool wrote = ::pwrite(fd, block.data(), block.size(), i * static_cast<std::int64_t>(block_bytes)) ==
-                               static_cast<ssize_t>(block.size());
-            if (!wrote || (round == 1 && ::fdatasync(fd) != 0)) {
-                const int failure = errno;
-                ::close(fd);
-                return Error{Errc::io, dir + ": " + std::strerror(failure), failure};
-            }
-            if (round == 1) took.push_back(static_cast<double>(clock.monotonic_us() - start_us) / 1000);
-        }
-        if (round == 0) ::fsync(fd);
-    }
-    ::close(fd);
-    std::ranges::sort(took);
-    return percentile(took, 0.5);
-}
+namespace {
 
-Exit run_bench(const Console& console, const BenchOptions& options) {
+Exit run_load_bench(const Console& console, const BenchOptions& options) {
     if (options.server) {
         // Before the events are made, which takes seconds.
         const Client::Outcome there = Client(*options.server).get("/v1/streams?limit=1");
@@ -384,20 +296,18 @@ Exit run_bench(const Console& console, const BenchOptions& options) {
     const Load load = make_load(options.load);
     Context context{console, options, load};
     if (!options.server) {
-        const Result<double> floor = fdatasync_p50_ms(options.dir, *console.clock);
+        const auto floor = fdatasync_ms(options.dir, 4096, 200, *console.clock);
         if (!floor) {
             console.error(floor.error().detail, "weir bench ingest --dir DIR");
             return Exit::disk;
         }
-        context.fdatasync_ms = floor.value();
+        context.fdatasync_ms = percentile(floor.value(), 0.5);
     }
     std::vector<Figures> runs;
     for (std::int64_t i = 0; i < options.runs; ++i) {
         Result<Figures> run = one_run(context, i);
         if (!run) {
-            console.error(run.error().detail);
-            return run.error().code == Errc::cancelled && options.stop_fd >= 0 ? Exit::interrupted
-                                                                               : exit_of(run.error().code);
+            return bench_failed(console, run.error(), options);
         }
         if (options.runs > 1) {
             console.say("run " + std::to_string(i + 1) + ": " + people_count(std::llround(run.value().events_per_s)) +
@@ -421,6 +331,47 @@ Exit run_bench(const Console& console, const BenchOptions& options) {
     for (const std::string& difference : shown.differences)
         console.error(difference);
     return shown.differences.empty() ? Exit::ok : Exit::failed;
+}
+
+// What the user did not say. Of wal, events are appends.
+void put_defaults(BenchOptions& options) {
+    LoadOptions& load = options.load;
+    if (load.duplicates_percent < 0) load.duplicates_percent = options.kind == BenchKind::dedup ? 5 : 2;
+    if (load.events > 0) return;
+    switch (options.kind) {
+        case BenchKind::ingest:
+        case BenchKind::e2e:
+            load.events = 1'000'000;
+            return;
+        case BenchKind::sql:
+            load.events = 4'000'000;
+            return;
+        case BenchKind::dedup:
+            load.events = 10'000'000;
+            return;
+        case BenchKind::wal:
+            load.events = 2'000;
+            return;
+    }
+}
+
+}  // namespace
+
+Exit run_bench(const Console& console, const BenchOptions& chosen) {
+    BenchOptions options = chosen;
+    put_defaults(options);
+    switch (options.kind) {
+        case BenchKind::ingest:
+        case BenchKind::e2e:
+            return run_load_bench(console, options);
+        case BenchKind::sql:
+            return run_sql_bench(console, options);
+        case BenchKind::dedup:
+            return run_dedup_bench(console, options);
+        case BenchKind::wal:
+            return run_wal_bench(console, options);
+    }
+    return Exit::failed;
 }
 
 }  // namespace weir::node

@@ -1,4 +1,8 @@
-// `weir bench ingest|e2e`: a load against a server, compared with what the generator knows, and the figures of the run.
+// `weir bench`: a load against a server, compared with what the generator knows, and the figures of the run.
+//   ingest, e2e  how fast events are taken, how soon they are visible
+//   sql          scans of a stream and pages of a view
+//   dedup        a large index of ids, restarted, then duplicates of all of them
+//   wal          the write-ahead log alone, beside the bare disk
 //
 // A figure without a comparison means nothing: when accepted, duplicates or the view's rows differ from the oracle, the
 // bench says so and fails, however fast it was.
@@ -14,11 +18,11 @@
 
 namespace weir::node {
 
-enum class BenchKind : std::uint8_t { ingest, e2e };
+enum class BenchKind : std::uint8_t { ingest, e2e, sql, dedup, wal };
 
 struct BenchOptions {
     BenchKind kind = BenchKind::ingest;
-    LoadOptions load;
+    LoadOptions load{.events = 0, .duplicates_percent = -1};  // what the user did not say: the kind's default
     std::int64_t connections = 8;
     double events_per_s = 0;             // 0: closed loop
     std::int64_t runs = 1;               // the median by events a second is shown
@@ -34,9 +38,5 @@ Exit run_bench(const Console& console, const BenchOptions& options);
 
 // The body of the view's SELECT window_start, status, n, bytes. Errors: corrupt.
 Result<GroupSums> parse_groups(std::string_view answer_body);
-
-// Median time in milliseconds of a 4 KiB write and fdatasync in `dir`: the floor of a durable acknowledgement. Errors:
-// io.
-Result<double> fdatasync_p50_ms(const std::string& dir, Clock& clock);
 
 }  // namespace weir::node

@@ -164,7 +164,8 @@ Client::Client(Client&&) noexcept = default;
 Client& Client::operator=(Client&&) noexcept = default;
 
 Client::Outcome Client::get(const std::string& path) {
-    return state_->outcome(state_->http.Get(state_->choice.address.prefix + path, state_->headers), path != "/readyz");
+    const bool is_text = path == "/readyz" || path == "/metrics";
+    return state_->outcome(state_->http.Get(state_->choice.address.prefix + path, state_->headers), !is_text);
 }
 
 Client::Outcome Client::post(const std::string& path, const std::string& content_type, const std::string& body) {

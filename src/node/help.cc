@@ -72,10 +72,12 @@ constexpr std::array command_words{
                  "  weir status\n"
                  "  weir status -o json | jq .ready\n",
                  "Rates are measured over one second. Exit code 0 healthy, 1 not ready, 3 no answer.\n"},
-    CommandWords{"bench", "ingest | e2e",
+    CommandWords{"bench", "ingest | e2e | sql | dedup | wal",
                  "  weir bench ingest                       a fresh node on this disk, as fast as it goes\n"
                  "  weir bench e2e --rate 100000            at 100,000 events a second: how soon are they visible?\n"
-                 "  weir bench ingest --runs 5 --json       the median of five, one JSON object\n",
+                 "  weir bench ingest --runs 5 --json       the median of five, one JSON object\n"
+                 "  weir bench sql                          scans of 4,000,000 events, pages of a large view\n"
+                 "  weir bench dedup                        10,000,000 live ids, restarted\n",
                  "Exit code 1 when a count differs.\n"},
     CommandWords{"version", "", "  weir version\n", ""},
     CommandWords{"help", "[COMMAND | exit-codes]", "  weir help sql\n  weir help exit-codes\n", ""},

@@ -116,9 +116,8 @@ Result<Exit> do_tail(const Console& console, const Words& words, const ServerCho
     return run_tail(console, client, options);
 }
 
-Result<Exit> do_bench(const Console& console, const Words& words, const TextMap& environment, bool is_e2e) {
+Result<Exit> do_bench(const Console& console, const Words& words, const TextMap& environment) {
     BenchOptions options = words.bench;
-    options.kind = is_e2e ? BenchKind::e2e : BenchKind::ingest;
     // Only the flag: a WEIR_SERVER left in the environment must not turn a bench loose on a server in use.
     if (!words.server.empty()) options.server = TRY(choose_server(words, environment));
     os::StopSignals stop = TRY(os::StopSignals::take());
@@ -143,7 +142,7 @@ Result<Exit> do_demo(const Console& console, const Words& words) {
 
 Result<Exit> run_command(const Console& console, const Tree& tree, const Words& words, const TextMap& environment) {
     if (tree.demo->parsed()) return do_demo(console, words);
-    if (tree.bench->parsed()) return do_bench(console, words, environment, tree.bench_e2e->parsed());
+    if (tree.bench->parsed()) return do_bench(console, words, environment);
     const ServerChoice server = TRY(choose_server(words, environment));
     if (tree.sql->parsed()) return do_sql(console, words, server);
     if (tree.produce->parsed()) return do_produce(console, words, server);

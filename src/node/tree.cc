@@ -11,7 +11,7 @@ constexpr const char* output_text = "table (default), json, ndjson, csv";
 
 // A value the command takes: `argument` is its name in the help.
 template <typename T>
-CLI::Option* value(CLI::App* command, const char* names, T& into, const char* argument, const char* text) {
+CLI::Option* value(CLI::App* command, const char* names, T& into, const char* argument, const std::string& text) {
     return command->add_option(names, into, text)->type_name(argument);
 }
 
@@ -50,24 +50,60 @@ void add_setting_options(CLI::App* command, Words& words) {
     }
 }
 
-void add_bench_options(CLI::App* command, Words& words) {
+// What every measurement takes; `events` says what one is and how many by default.
+void add_bench_options(CLI::App* command, Words& words, const std::string& events) {
+    value(command, "--events", words.bench.load.events, "N", events)->check(from_1_to(load_events_max));
+    value(command, "--dir", words.bench.dir, "DIR", "the disk to measure, default .");
+    command->add_flag("--json", words.bench.json, "one JSON object on stdout");
+}
+
+void add_load_options(CLI::App* command, Words& words) {
     BenchOptions& bench = words.bench;
-    value(command, "--events", bench.load.events, "N", "default 1000000 (about 264 bytes each, made before, in memory)")
-        ->check(from_1_to(load_events_max));
     value(command, "--batch", bench.load.batch, "N", "events a request, default 1000")->check(from_1_to(100'000));
     value(command, "--connections", bench.connections, "N", "default 8")->check(from_1_to(10'000));
-    value(command, "--duplicates", bench.load.duplicates_percent, "P",
-          "percent of events that repeat an earlier one, default 2")
-        ->check(between(0.0, 99.0));
-    value(command, "--rate", bench.events_per_s, "N", "events a second, open loop; 0 (default): closed loop")
-        ->check(between(0.0, 1e9));
-    value(command, "--runs", bench.runs, "N", "show the median of N runs, default 1")->check(from_1_to(100));
     value(command, "--seed", bench.load.seed, "N", "other events, default 42");
-    value(command, "--dir", bench.dir, "DIR", "the disk to measure, default .");
-    command->add_flag("--json", bench.json, "one JSON object on stdout");
-    value(command, "--server", words.server, "URL", "measure this node; a bench_ stream stays there");
-    value(command, "--api-key", words.api_key, "KEY", "its key (WEIR_API_KEY)");
-    value(command, "--api-key-file", words.api_key_file, "FILE", "holds its key (WEIR_API_KEY_FILE)");
+}
+
+void add_duplicates_option(CLI::App* command, Words& words, const std::string& by_default) {
+    value(command, "--duplicates", words.bench.load.duplicates_percent, "P",
+          "percent of events that repeat an earlier one, default " + by_default)
+        ->check(between(0.0, 99.0));
+}
+
+void plant_bench_commands(Tree& tree, Words& words) {
+    BenchOptions& bench = words.bench;
+    tree.bench = tree.app.add_subcommand("bench", "measure a node; every count is compared with what was sent");
+    tree.bench->require_subcommand(1);
+    const auto plant = [&](BenchKind kind, const char* name, const char* what, const std::string& events) {
+        CLI::App* command = tree.bench->add_subcommand(name, what);
+        command->parse_complete_callback([&bench, kind] { bench.kind = kind; });
+        add_bench_options(command, words, events);
+        return command;
+    };
+    CLI::App* ingest = plant(BenchKind::ingest, "ingest", "as fast as it goes",
+                             "default 1000000 (about 264 bytes each, made before, in memory)");
+    CLI::App* e2e = plant(BenchKind::e2e, "e2e", "how soon is an event visible in a view?",
+                          "default 1000000 (about 264 bytes each, made before, in memory)");
+    CLI::App* sql = plant(BenchKind::sql, "sql", "scans of a stream; pages of a view while events come in",
+                          "default 4000000 (about 264 bytes each, made before, in memory)");
+    CLI::App* dedup = plant(BenchKind::dedup, "dedup", "many live ids, a restart, then duplicates of all of them",
+                            "live ids, default 10000000; a fifth as many events follow");
+    plant(BenchKind::wal, "wal", "the write-ahead log alone, beside the bare disk", "appends a size, default 2000");
+    for (CLI::App* command : {ingest, e2e}) {
+        add_load_options(command, words);
+        add_duplicates_option(command, words, "2");
+        value(command, "--rate", bench.events_per_s, "N", "events a second, open loop; 0 (default): closed loop")
+            ->check(between(0.0, 1e9));
+        value(command, "--runs", bench.runs, "N", "show the median of N runs, default 1")->check(from_1_to(100));
+        value(command, "--server", words.server, "URL", "measure this node; a bench_ stream stays there");
+        value(command, "--api-key", words.api_key, "KEY", "its key (WEIR_API_KEY)");
+        value(command, "--api-key-file", words.api_key_file, "FILE", "holds its key (WEIR_API_KEY_FILE)");
+    }
+    add_load_options(sql, words);
+    value(sql, "--rate", bench.events_per_s, "N", "events a second while pages are read, default 200000")
+        ->check(between(1.0, 1e9));
+    add_load_options(dedup, words);
+    add_duplicates_option(dedup, words, "5");
 }
 
 void plant_server_commands(Tree& tree, Words& words) {
@@ -164,12 +200,7 @@ void plant(Tree& tree, Words& words) {
     app.require_subcommand(0, 1);
     plant_server_commands(tree, words);
     plant_client_commands(tree, words);
-    tree.bench = app.add_subcommand("bench", "measure a node; every count is compared with what was sent");
-    tree.bench->require_subcommand(1);
-    tree.bench_ingest = tree.bench->add_subcommand("ingest", "as fast as it goes");
-    tree.bench_e2e = tree.bench->add_subcommand("e2e", "how soon is an event visible in a view?");
-    for (CLI::App* command : {tree.bench_ingest, tree.bench_e2e})
-        add_bench_options(command, words);
+    plant_bench_commands(tree, words);
     tree.version = app.add_subcommand("version", "print the version");
     tree.help = app.add_subcommand("help", "help on a command");
     value(tree.help, "TOPIC", words.topics, "", "a command, or exit-codes");

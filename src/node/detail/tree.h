@@ -58,8 +58,6 @@ struct Tree {
     CLI::App* stream_info = nullptr;
     CLI::App* status = nullptr;
     CLI::App* bench = nullptr;
-    CLI::App* bench_ingest = nullptr;
-    CLI::App* bench_e2e = nullptr;
     CLI::App* config = nullptr;
     CLI::App* config_check = nullptr;
     CLI::App* config_print = nullptr;

@@ -5,6 +5,7 @@
 
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <set>
 
 namespace weir::node {
@@ -119,10 +120,12 @@ TEST_CASE("rows of the view") {
 
 TEST_CASE("the disk's floor") {
     test::Capture capture;
-    const auto floor = fdatasync_p50_ms("/tmp", *capture.console.clock);
+    const auto floor = fdatasync_ms("/tmp", 4096, 20, *capture.console.clock);
     REQUIRE(floor);
-    CHECK(floor.value() >= 0);
-    CHECK_FALSE(fdatasync_p50_ms("/nonexistent", *capture.console.clock));
+    REQUIRE(floor.value().size() == 20);
+    CHECK(std::ranges::is_sorted(floor.value()));
+    CHECK(floor.value().front() >= 0);
+    CHECK_FALSE(fdatasync_ms("/nonexistent", 4096, 20, *capture.console.clock));
 }
 
 }  // namespace
