@@ -5,7 +5,7 @@ set -euo pipefail
 
 build_packages=(g++ cmake ninja-build ccache pkg-config libuv1-dev liblmdb-dev libsqlite3-dev nlohmann-json3-dev
   libcpp-httplib-dev prometheus-cpp-dev libboost-dev libsimdjson-dev libzstd-dev liblz4-dev libsnappy-dev zlib1g-dev libxxhash-dev
-  libspdlog-dev libcli11-dev libssl-dev libtomlplusplus-dev ca-certificates)
+  libspdlog-dev libcli11-dev libssl-dev libtomlplusplus-dev libedit-dev ca-certificates)
 backports_packages=(libraft-dev)
 run_packages=(curl jq)
 test_packages=(clang-14 clang-format-14 clang-tidy-14 libclang-rt-14-dev python3 strace)

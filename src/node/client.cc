@@ -119,6 +119,16 @@ Problem cannot_reach(const ServerAddress& address, std::string_view why) {
     return problem;
 }
 
+void judge(const ServerAddress& address, bool wants_json, Client::Outcome& out) {
+    if (!out.ok()) {
+        out.problem = problem_of(address, out.answer);
+        out.is_weir = !out.problem.code.empty();
+    } else if (wants_json && !looks_like_json(out.answer.body)) {
+        out.problem = not_weir(address, out.answer);
+        out.is_weir = false;
+    }
+}
+
 struct Client::State {
     ServerChoice choice;
     httplib::Client http;
@@ -145,13 +155,7 @@ struct Client::State {
         if (const std::string after = result->get_header_value("Retry-After"); !after.empty()) {
             std::from_chars(after.data(), after.data() + after.size(), out.answer.retry_after_s);
         }
-        if (!out.ok()) {
-            out.problem = problem_of(choice.address, out.answer);
-            out.is_weir = !out.problem.code.empty();
-        } else if (wants_json && !looks_like_json(out.answer.body)) {
-            out.problem = not_weir(choice.address, out.answer);
-            out.is_weir = false;
-        }
+        judge(choice.address, wants_json, out);
         return out;
     }
 };

@@ -81,6 +81,9 @@ class Client {
     std::unique_ptr<State> state_;
 };
 
+// Fills `problem` and `is_weir` of an answer that came. `wants_json`: of a good one too.
+void judge(const ServerAddress& address, bool wants_json, Client::Outcome& out);
+
 // A path segment or query value: everything but unreserved characters as %XX.
 std::string url_escape(std::string_view text);
 

@@ -42,12 +42,14 @@ constexpr std::array command_words{
         "  weir config print > weir.toml               a file to begin with\n",
         "It reads what `weir serve` would read. Exit code 2: something is wrong; each mistake is told with its "
         "line.\n"},
-    CommandWords{"sql", "'STATEMENT' | -f FILE | -",
-                 "  weir sql 'SHOW STREAMS'\n"
-                 "  weir sql \"SELECT status, count(*) FROM access GROUP BY 1\" -o csv > by_status.csv\n"
-                 "  weir sql -f examples/access.sql\n"
-                 "  echo 'SELECT 1' | weir sql -\n",
-                 ""},
+    CommandWords{
+        "sql", "['STATEMENT' | -f FILE | -]",
+        "  weir sql                                    on a terminal: type statements; Tab completes, \\? helps\n"
+        "  weir sql 'SHOW STREAMS'\n"
+        "  weir sql \"SELECT status, count(*) FROM access GROUP BY 1\" -o csv > by_status.csv\n"
+        "  weir sql -f examples/access.sql\n"
+        "  echo 'SELECT 1' | weir sql -\n",
+        ""},
     CommandWords{"produce", "STREAM [FILE|-]",
                  "  weir produce access events.ndjson.gz\n"
                  "  tail -f app.log | weir produce app -\n"

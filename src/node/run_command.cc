@@ -5,6 +5,8 @@
 #include "node/produce.h"
 #include "node/root_key.h"
 #include "node/sql_command.h"
+#include "node/sql_shell.h"
+#include "node/statement_history.h"
 #include "node/tail.h"
 #include "os/signals.h"
 #include "record/time.h"
@@ -46,7 +48,8 @@ Result<std::int64_t> duration_of(const std::string& text, const char* option) {
 }
 
 // Each: options from words, then the command. An Error is a usage error.
-Result<Exit> do_sql(const Console& console, const Words& words, const ServerChoice& server) {
+Result<Exit> do_sql(const Console& console, const Words& words, const ServerChoice& server,
+                    const TextMap& environment) {
     SqlOptions options;
     options.statement = words.statement;
     options.file = words.file;
@@ -54,8 +57,18 @@ Result<Exit> do_sql(const Console& console, const Words& words, const ServerChoi
     options.rows_max = words.rows_max;
     options.format = TRY(parse_output_format(words.output.empty() ? "table" : words.output));
     if (!words.timeout.empty()) options.timeout_ms = TRY(duration_of(words.timeout, "--timeout"));
+    const bool at_terminal = isatty(STDIN_FILENO) != 0 && console.out_is_terminal;
+    if (options.statement.empty() && options.file.empty() && at_terminal) {
+        const auto value_of = [&](const char* variable) {
+            const auto found = environment.find(variable);
+            return found == environment.end() ? std::string() : found->second;
+        };
+        os::StopSignals stop = TRY(os::StopSignals::take());
+        return run_sql_shell(console, server, options, history_path(value_of("XDG_STATE_HOME"), value_of("HOME")),
+                             stop);
+    }
     if (options.statement.empty() == options.file.empty()) {
-        return Error{Errc::invalid_argument, "one of 'STATEMENT', -f FILE or - is needed"};
+        return Error{Errc::invalid_argument, "one of 'STATEMENT', -f FILE or - is needed where there is no terminal"};
     }
     Client client(server);
     return run_sql(console, client, options);
@@ -144,7 +157,7 @@ Result<Exit> run_command(const Console& console, const Tree& tree, const Words& 
     if (tree.demo->parsed()) return do_demo(console, words);
     if (tree.bench->parsed()) return do_bench(console, words, environment);
     const ServerChoice server = TRY(choose_server(words, environment));
-    if (tree.sql->parsed()) return do_sql(console, words, server);
+    if (tree.sql->parsed()) return do_sql(console, words, server, environment);
     if (tree.produce->parsed()) return do_produce(console, words, server);
     if (tree.tail->parsed()) return do_tail(console, words, server);
     const OutputFormat format = TRY(parse_output_format(words.output.empty() ? "table" : words.output));

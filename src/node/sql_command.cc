@@ -30,20 +30,21 @@ std::string error_document(const Problem& problem) {
     return to_text(document);
 }
 
-void report_problem(const Console& console, const Problem& problem, const std::string& statement, std::int64_t line) {
-    console.error(printable(problem.detail), problem.exit == Exit::unreachable ? "weir serve" : "");
-    const std::string where = point_at(statement, problem.position, line);
-    std::fwrite(where.data(), 1, where.size(), console.err);
-}
-
 std::string trimmed(std::string text) {
     while (!text.empty() && (text.back() == '\n' || text.back() == ' ' || text.back() == '\r'))
         text.pop_back();
     return text;
 }
 
-// False: the reader of our output has gone.
-bool show(const Console& console, const RowSet& rows, OutputFormat format) {
+}  // namespace
+
+void report_problem(const Console& console, const Problem& problem, const std::string& statement, std::int64_t line) {
+    console.error(printable(problem.detail), problem.exit == Exit::unreachable ? "weir serve" : "");
+    const std::string where = point_at(statement, problem.position, line);
+    std::fwrite(where.data(), 1, where.size(), console.err);
+}
+
+bool show_rows(const Console& console, const RowSet& rows, OutputFormat format) {
     switch (format) {
         case OutputFormat::table: {
             const std::string table = format_table(rows, console.out_is_terminal ? terminal_cell_width_max : 0);
@@ -65,7 +66,9 @@ bool show(const Console& console, const RowSet& rows, OutputFormat format) {
     return true;
 }
 
-}  // namespace
+std::int64_t silence_max_ms(const SqlOptions& options) {
+    return (options.timeout_ms > 0 ? options.timeout_ms : default_deadline_ms) + deadline_slack_ms;
+}
 
 Result<std::string> read_script(const std::string& path) {
     const bool is_stdin = path == "-";
@@ -112,7 +115,7 @@ Exit run_sql(const Console& console, Client& client, const SqlOptions& options) 
         console.error("there is no statement", "weir sql 'SHOW STREAMS'");
         return Exit::usage;
     }
-    client.set_read_timeout_ms((options.timeout_ms > 0 ? options.timeout_ms : default_deadline_ms) + deadline_slack_ms);
+    client.set_read_timeout_ms(silence_max_ms(options));
 
     Exit exit = Exit::ok;
     std::string document;  // -o json
@@ -131,7 +134,7 @@ Exit run_sql(const Console& console, Client& client, const SqlOptions& options) 
             document += (document.empty() ? "" : ",\n") + trimmed(outcome.answer.body);
         } else if (!failed) {
             const Result<RowSet> rows = parse_sql_answer(outcome.answer.body);
-            if (rows && !show(console, rows.value(), options.format)) return exit;
+            if (rows && !show_rows(console, rows.value(), options.format)) return exit;
             if (rows && rows.value().truncated && options.format != OutputFormat::table) {
                 console.say("note: the result was cut; --max-rows N raises the limit");
             }

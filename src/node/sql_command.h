@@ -23,6 +23,14 @@ struct SqlOptions {
 // array of answers where the script has several statements; an error is {"error": {...}} in the place of an answer.
 Exit run_sql(const Console& console, Client& client, const SqlOptions& options);
 
+// One answer as `format` wants it, and for people how many rows in what time. False: the reader of our output has gone.
+// json: the server's own bytes are for the caller to print.
+bool show_rows(const Console& console, const RowSet& rows, OutputFormat format);
+// Why a statement failed, and where: `line` is that of its first byte in what the user wrote.
+void report_problem(const Console& console, const Problem& problem, const std::string& statement, std::int64_t line);
+// How long the socket may be silent: longer than the statement's deadline.
+std::int64_t silence_max_ms(const SqlOptions& options);
+
 // A whole file, or stdin for "-". Errors: not_found, io, too_large (over 16 MiB).
 Result<std::string> read_script(const std::string& path);
 

@@ -25,6 +25,7 @@ THIRD_PARTY = {
     r"CLI/.*": {"node"},
     r"toml\+\+/.*": {"node"},
     r"openssl/.*": {"os"},
+    r"histedit\.h": {"node"},
     r"raft\.h": {"consensus"},
 }
 
