@@ -4,6 +4,7 @@
 #include "dedup/run.h"
 #include "os/sim_disk.h"
 #include "support/lying_disk.h"
+#include "support/power_cut.h"
 #include "support/sim_state_store.h"
 #include "support/sync_vfs.h"
 #include "unit/apply/bench.h"
@@ -128,20 +129,17 @@ TEST_CASE("rule: a checkpoint is one act: a power cut at any of its operations l
         return job;
     };
     int before = 0, after = 0;
-    for (std::uint64_t cut = 1; cut < 200; cut++) {
-        INFO("cut at operation " << cut);
-        os::SimDisk disk(cut, {.sector_survival = 0.4, .name_survival = 0.4});
+    const auto round = [&](test::PowerCut& power) {
+        os::SimDisk& disk = power.disk;
         for (const char* dir : {"s/p0", "s/dedup"})
             REQUIRE(disk.make_dirs(dir));
         auto state = test::open_sim_state_store(disk, "s/state").value();
         auto first = run_checkpoint(disk, *state, job_of(disk, 1, {}, 1));
         REQUIRE(first);
         auto job = job_of(disk, 2, first.value().streams[0].runs, first.value().streams[0].next_run);
-        const std::uint64_t from = disk.operations();
-        disk.on_operation([&] { return disk.operations() < from + cut; });
+        power.arm();
         const bool done = run_checkpoint(disk, *state, std::move(job)).has_value();
-        disk.on_operation({});
-        disk.crash();
+        power.restart();
         auto kept = test::open_sim_state_store(disk, "s/state");
         REQUIRE(kept);
         const auto index = AppliedRecord::decode(*kept.value()->get(applied_key).value()).value().index.value;
@@ -159,8 +157,8 @@ TEST_CASE("rule: a checkpoint is one act: a power cut at any of its operations l
         REQUIRE(runs);
         for (std::uint64_t i = 0; i < 300; i++)
             REQUIRE(runs.value()[index - 1]->find({mix64(index * 1000 + i), 1}).value().has_value());
-        if (done) break;
-    }
+    };
+    test::cut_power_at_every_operation({.sector_survival = 0.4, .name_survival = 0.4}, round);
     CHECK(before > 5);
     CHECK(after > 1);
 }

@@ -2,14 +2,11 @@
 #pragma once
 
 #include "base/prng.h"
-#include "base/result.h"
 #include "dedup/run.h"
-
-#include <catch2/catch_test_macros.hpp>
+#include "support/ok.h"
 
 #include <cstdint>
 #include <string>
-#include <utility>
 #include <vector>
 
 namespace weir::dedup_testing {
@@ -26,13 +23,6 @@ inline std::vector<dedup::RunEntry> entries(std::uint64_t from, std::uint64_t to
     return out;
 }
 
-template <class T>
-T ok(Result<T> result) {
-    if (!result) FAIL(errc_name(result.error().code) << ": " << result.error().detail);
-    return std::move(result).value();
-}
-inline void ok(Status status) {
-    if (!status) FAIL(errc_name(status.error().code) << ": " << status.error().detail);
-}
+using test::ok;
 
 }  // namespace weir::dedup_testing

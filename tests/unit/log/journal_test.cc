@@ -2,6 +2,8 @@
 
 #include "base/prng.h"
 #include "os/sim_disk.h"
+#include "support/ok.h"
+#include "support/power_cut.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -18,20 +20,12 @@ using log::JournalOptions;
 using log::JournalReader;
 using log::JournalRecord;
 using log::JournalState;
+using test::ok;
 
 namespace {
 
 const std::string dir = "/data/streams/0_1/journal";
 constexpr JournalOptions small_files{.file_bytes = 400};
-
-template <class T>
-T ok(Result<T> result) {
-    if (!result) FAIL(errc_name(result.error().code) << ": " << result.error().detail);
-    return std::move(result).value();
-}
-void ok(Status status) {
-    if (!status) FAIL(errc_name(status.error().code) << ": " << status.error().detail);
-}
 
 // Indexes with holes, some of them twice.
 std::vector<JournalRecord> make_records(std::uint64_t seed, int count) {
@@ -189,13 +183,8 @@ TEST_CASE("a journal's full disk leaves the state as it was, and a later flush s
 
 TEST_CASE("a journal survives a power cut at any operation") {
     const auto records = make_records(9, 50);
-    bool finished = false;
-    std::uint64_t crashes = 0;
-    for (std::uint64_t at = 1; !finished; at++) {
-        INFO("power cut at operation " << at);
-        os::SimDisk disk(at, {.write_back = 0.3});
-        std::uint64_t left = at;
-        disk.on_operation([&] { return left == 0 || --left > 0; });
+    const std::uint64_t cuts = test::cut_power_at_every_operation({.write_back = 0.3}, [&](test::PowerCut& power) {
+        os::SimDisk& disk = power.disk;
         JournalState checkpoint;
         std::size_t checkpoint_count = 0;
         auto run = [&]() -> Status {
@@ -219,20 +208,13 @@ TEST_CASE("a journal survives a power cut at any operation") {
             }
             return {};
         };
-        auto result = run();
-        finished = static_cast<bool>(result);
-        while (!result) {
-            crashes++;
-            disk.on_operation(nullptr);
-            disk.crash();
-            result = run();
-        }
-        disk.crash();
+        power.live(run);
+        power.restart();
         auto journal = ok(Journal::open(disk, dir, checkpoint, small_files));
         CHECK(ok(read_all(disk, journal->state())) == text(records, records.size()));
         CHECK(ok(disk.list(dir)).size() == checkpoint.files.size());
-    }
-    CHECK(crashes > 30);
+    });
+    CHECK(cuts > 30);
 }
 
 TEST_CASE("a flipped bit of a journal is reported with file and place") {
@@ -410,13 +392,8 @@ TEST_CASE("a journal's rolls by age and cuts survive a power cut at any operatio
     }
     REQUIRE(was_cut_whole);
 
-    bool finished = false;
-    std::uint64_t crashes = 0;
-    for (std::uint64_t at = 1; !finished; at++) {
-        INFO("power cut at operation " << at);
-        os::SimDisk disk(at, {.write_back = 0.3});
-        std::uint64_t left = at;
-        disk.on_operation([&] { return left == 0 || --left > 0; });
+    const std::uint64_t cuts = test::cut_power_at_every_operation({.write_back = 0.3}, [&](test::PowerCut& power) {
+        os::SimDisk& disk = power.disk;
         JournalState checkpoint;
         std::size_t done = 0;
         auto check = [&] {
@@ -451,22 +428,14 @@ TEST_CASE("a journal's rolls by age and cuts survive a power cut at any operatio
                 if (i % 3 == 0) TRY(journal->flush());
             }
         };
-        auto result = run();
-        finished = static_cast<bool>(result);
-        while (!result) {
-            crashes++;
-            disk.on_operation(nullptr);
-            disk.crash();
-            result = run();
-        }
+        power.live(run);
         CHECK(checkpoint.encode() == want.back());
-        disk.on_operation(nullptr);
-        disk.crash();
+        power.restart();
         auto journal = ok(Journal::open(disk, dir, checkpoint, options));
         check();
         CHECK(ok(disk.list(dir)).size() == checkpoint.files.size());
-    }
-    CHECK(crashes > 50);
+    });
+    CHECK(cuts > 50);
 }
 
 TEST_CASE("a journal's state survives encoding, and no bytes make decoding fail but as corrupt") {

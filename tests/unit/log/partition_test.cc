@@ -3,6 +3,8 @@
 #include "base/prng.h"
 #include "os/sim_disk.h"
 #include "record/batch.h"
+#include "support/ok.h"
+#include "support/power_cut.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -19,6 +21,7 @@ using log::PartitionReader;
 using log::PartitionState;
 using log::ReadBound;
 using log::ReadRange;
+using test::ok;
 
 namespace {
 
@@ -63,15 +66,6 @@ std::vector<Batch> make_batches(std::uint64_t seed, int count) {
 }
 
 constexpr PartitionOptions small_options{.segment_bytes = 6000, .index_interval = 700};
-
-template <class T>
-T ok(Result<T> result) {
-    if (!result) FAIL(errc_name(result.error().code) << ": " << result.error().detail);
-    return std::move(result).value();
-}
-void ok(Status status) {
-    if (!status) FAIL(errc_name(status.error().code) << ": " << status.error().detail);
-}
 
 Status append(PartitionLog& log, const Batch& b) {
     return log.append(b.bytes, b.base, b.count, b.min_ms, b.max_ms, b.append_ms);
@@ -276,17 +270,14 @@ TEST_CASE("a full disk leaves the state as it was, and a later flush succeeds") 
 TEST_CASE("after a power cut at any operation the checkpoint's content is there and replay gives the same bytes") {
     const auto batches = make_batches(11, 60);
     const std::string want = join(batches, batches.size());
-    bool finished = false;
     std::uint64_t crashes = 0;
-    for (std::uint64_t at = 1; !finished; at++) {
-        INFO("power cut at operation " << at);
-        os::SimDisk disk(at, {.write_back = 0.3});
-        std::uint64_t left = at;
-        disk.on_operation([&] { return left == 0 || --left > 0; });
+    test::cut_power_at_every_operation({.write_back = 0.3}, [&](test::PowerCut& power) {
+        os::SimDisk& disk = power.disk;
         // Stands for the state that LMDB keeps: written after the sync, atomically.
         PartitionState checkpoint;
         std::uint64_t gone_before = 0;
-        auto run = [&](bool crash_again) -> Status {
+        auto run = [&]() -> Status {
+            const bool crash_again = power.came() && ++crashes % 3 != 0;
             auto log = TRY(PartitionLog::open(disk, dir, checkpoint, small_options));
             std::size_t done = 0;
             while (done < batches.size() && batches[done].base < checkpoint.end_offset)
@@ -311,21 +302,14 @@ TEST_CASE("after a power cut at any operation the checkpoint's content is there 
             gone_before = log->state().segments.size();
             return {};
         };
-        auto first = run(false);
-        finished = static_cast<bool>(first);
-        while (!first) {
-            crashes++;
-            disk.on_operation(nullptr);
-            disk.crash();
-            first = run(crashes % 3 != 0);
-        }
+        power.live(run);
         CHECK(ok(read_all(disk, read_bound(checkpoint))) == want);
         CHECK(ok(read_all(disk, read_bound(checkpoint), {.from_offset = 70})) == join(batches, batches.size(), 70));
-        disk.crash();
+        power.restart();
         auto log = ok(PartitionLog::open(disk, dir, checkpoint, small_options));
         CHECK(ok(read_all(disk, read_bound(log->state()))) == want);
         CHECK(ok(disk.list(dir)).size() == 2 * gone_before);
-    }
+    });
     CHECK(crashes > 50);
 }
 
@@ -667,13 +651,8 @@ TEST_CASE("rolls by age and cuts survive a power cut at any operation") {
     }
     REQUIRE(was_cut_whole);
 
-    bool finished = false;
-    std::uint64_t crashes = 0;
-    for (std::uint64_t at = 1; !finished; at++) {
-        INFO("power cut at operation " << at);
-        os::SimDisk disk(at, {.write_back = 0.3});
-        std::uint64_t left = at;
-        disk.on_operation([&] { return left == 0 || --left > 0; });
+    const std::uint64_t cuts = test::cut_power_at_every_operation({.write_back = 0.3}, [&](test::PowerCut& power) {
+        os::SimDisk& disk = power.disk;
         PartitionState checkpoint;
         std::size_t done = 0;
         auto check = [&](std::size_t count) {
@@ -712,22 +691,14 @@ TEST_CASE("rolls by age and cuts survive a power cut at any operation") {
                 if (i % 3 == 0) TRY(log->flush());
             }
         };
-        auto result = run();
-        finished = static_cast<bool>(result);
-        while (!result) {
-            crashes++;
-            disk.on_operation(nullptr);
-            disk.crash();
-            result = run();
-        }
+        power.live(run);
         CHECK(checkpoint.encode() == want.back());
-        disk.on_operation(nullptr);
-        disk.crash();
+        power.restart();
         auto log = ok(PartitionLog::open(disk, dir, checkpoint, options));
         check(batches.size());
         CHECK(ok(disk.list(dir)).size() == 2 * checkpoint.segments.size());
-    }
-    CHECK(crashes > 100);
+    });
+    CHECK(cuts > 100);
 }
 
 TEST_CASE("a state survives encoding, and no bytes make decoding fail but as corrupt") {

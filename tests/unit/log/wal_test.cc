@@ -3,6 +3,7 @@
 #include "base/crc32c.h"
 #include "base/prng.h"
 #include "os/sim_disk.h"
+#include "support/power_cut.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -385,24 +386,20 @@ TEST_CASE(
 TEST_CASE("wal: the power is cut at every operation of a run") {
     std::uint64_t cuts = 0;
     for (std::uint64_t seed = 1; seed <= 6; seed++) {
-        for (std::uint64_t cut = 1;; cut++) {
-            INFO("seed " << seed << " cut " << cut);
-            SimDisk disk(seed * 100'000 + cut, {.sector_survival = 0.5, .name_survival = 0.5, .write_back = 0.02});
-            Driver driver(disk, seed, small);
-            disk.on_operation([&] { return disk.operations() < cut; });
+        INFO("seed " << seed);
+        const auto round = [&](test::PowerCut& power) {
+            Driver driver(power.disk, seed, small);
+            power.arm();
             bool alive = driver.open();
             int acts = 0;
             while (alive && acts < 60) {
                 alive = driver.act();
                 acts++;
             }
-            if (alive) break;
-            cuts++;
+            if (alive) return;
             // A second cut, during the recovery from the first or soon after.
-            disk.on_operation({});
-            disk.crash();
-            std::uint64_t second = disk.operations() + 1 + cut % 7;
-            disk.on_operation([&] { return disk.operations() < second; });
+            power.restart();
+            power.arm(1 + power.at() % 7);
             alive = driver.open();
             while (alive)
                 alive = driver.act();
@@ -411,7 +408,8 @@ TEST_CASE("wal: the power is cut at every operation of a run") {
                 REQUIRE(driver.act());
             REQUIRE(driver.sync());
             REQUIRE(driver.power_cut_and_open());
-        }
+        };
+        cuts += test::cut_power_at_every_operation({.write_back = 0.02}, round, seed * 100'000);
     }
     CHECK(cuts > 400);
 }
@@ -580,11 +578,8 @@ TEST_CASE(
     "[rule]") {
     // Nothing that was not flushed survives: whatever a reuse overwrites too early is missed.
     std::size_t files_max = 0;
-    std::uint64_t cuts = 0;
-    for (std::uint64_t cut = 1;; cut++) {
-        INFO("cut at operation " << cut);
-        SimDisk disk(cut, {.sector_survival = 0, .name_survival = 0});
-        disk.on_operation([&] { return disk.operations() < cut; });
+    const auto round = [&](test::PowerCut& power) {
+        SimDisk& disk = power.disk;
         std::uint64_t synced = 0, checkpoint = 0;
         bool begun = false;
         auto live = [&]() -> Status {
@@ -603,9 +598,9 @@ TEST_CASE(
             }
             return {};
         };
-        const bool whole = live().has_value();
-        disk.on_operation({});
-        disk.crash();
+        power.arm();
+        (void)live();
+        power.restart();
         auto wal = must_open(disk);
         if (begun) {
             const auto& shard = wal->recovered().at(ShardId(0));
@@ -618,9 +613,8 @@ TEST_CASE(
                         std::string(5000, static_cast<char>('a' + (kept + 1 + i) % 26)));
             }
         }
-        if (whole) break;
-        cuts++;
-    }
+    };
+    const std::uint64_t cuts = test::cut_power_at_every_operation({.sector_survival = 0, .name_survival = 0}, round);
     CHECK(files_max <= 5);  // of 300 kB in files of 32 KiB: they were used again
     CHECK(cuts > 150);
 }

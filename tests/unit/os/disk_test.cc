@@ -2,6 +2,7 @@
 
 #include "os/real_disk.h"
 #include "os/sim_disk.h"
+#include "support/power_cut.h"
 #include "unit/os/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -53,21 +54,20 @@ TEST_CASE("read_file and replace_file") {
 TEST_CASE("replace_file is atomic: a power cut at any operation leaves the old or the new content") {
     std::set<std::string> seen;
     for (std::uint64_t seed = 0; seed < 40; seed++) {
-        for (std::uint64_t at = 1; at < 12; at++) {
-            SimDisk disk(seed * 100 + at, {});
+        const auto round = [&](test::PowerCut& power) {
+            SimDisk& disk = power.disk;
             REQUIRE(disk.make_dirs("d"));
             REQUIRE(replace_file(disk, "d/f", std::string(3000, 'a')));
-            const std::uint64_t cut = disk.operations() + at;
-            disk.on_operation([&] { return disk.operations() < cut; });
+            power.arm();
             bool done = replace_file(disk, "d/f", std::string(2000, 'b')).has_value();
-            disk.on_operation({});
-            disk.crash();
+            power.restart();
             auto got = read_file(disk, "d/f", 10000);
             REQUIRE(got);
             if (done) CHECK(got.value() == std::string(2000, 'b'));
             CHECK((got.value() == std::string(3000, 'a') || got.value() == std::string(2000, 'b')));
             seen.insert(got.value().substr(0, 1) + (done ? "!" : "?"));
-        }
+        };
+        test::cut_power_at_every_operation({}, round, seed * 100);
     }
     CHECK(seen == std::set<std::string>{"a?", "b?", "b!"});
 }
