@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every test, from a machine that has only git and bash. Ends with 'N passed, N failed'.
 #
-#   tests/run.sh [--quick]     --quick: one build (release), no sanitizers, no fuzzing
+#   tests/run.sh [--quick]     --quick: one build (release), no sanitizers, no fuzzing, no clang-tidy
 #
 # What is absent is SKIPPED and says why; it never counts as passed.
 set -uo pipefail
@@ -99,6 +99,7 @@ else
   threads=(os_test obs_test query_test cluster_test)
   build tsan "${threads[@]}" && ctest_run tsan -R "^($(IFS='|'; echo "${threads[*]}"))\$"
   build fuzz fuzz_all && script "fuzz" python3 tests/fuzz/run.py build/fuzz --seconds 6
+  [ -f build/fuzz/compile_commands.json ] && script "clang-tidy" python3 tests/tidy/clang_tidy.py --build build/fuzz
 fi
 [ -x build/release/weir ] && script "system tests" python3 tests/system/run.py build/release/weir
 

@@ -15,8 +15,7 @@
 extern "C" {
 #endif
 
-/* Names are C's, as libraft's are.
- * NOLINTBEGIN(readability-identifier-naming) */
+/* NOLINTBEGIN(readability-identifier-naming): C's names, as libraft's are */
 enum raft_core_error { RAFT_CORE_OK = 0, RAFT_CORE_NOT_LEADER = 1, RAFT_CORE_FAILED = 2 };
 
 enum raft_core_entry_type { RAFT_CORE_COMMAND = 1, RAFT_CORE_BARRIER = 2, RAFT_CORE_CHANGE = 3 };
@@ -129,7 +128,7 @@ uint64_t raft_core_match_index(struct raft_core* core, uint64_t peer);
 bool raft_core_is_leader(struct raft_core* core);
 bool raft_core_is_candidate(struct raft_core* core);
 const char* raft_core_last_error(struct raft_core* core);
-/* NOLINTEND(readability-identifier-naming) */
+/* NOLINTEND(readability-identifier-naming): C's names, as libraft's are */
 
 #ifdef __cplusplus
 }
