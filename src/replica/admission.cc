@@ -21,6 +21,12 @@ constexpr std::size_t look_up_block = 256;
 // as the checkpoint waits for (apply), so that one can be written while the next collects.
 constexpr std::size_t table_bytes_an_id = 128;
 
+// Ids that a request may bring; which of them are new is not known yet.
+std::size_t ids_of(const IngestRequest& request) {
+    const bool has_ids = !request.stream->schema.dedup_key.empty() && request.events != nullptr;
+    return (has_ids ? request.events->raw.size() : 0) + (request.key ? 1 : 0);
+}
+
 std::size_t columns_bytes(const record::DecodedEvents& events) {
     std::size_t bytes = events.columns.bytes.size() + events.raw.size() * 48;
     for (const auto& column : events.columns.columns) {
@@ -229,7 +235,8 @@ std::int64_t Admission::step() {
     for (;;) {
         // Beyond the dedup memory ingest slows down to what checkpoints take away; nothing is forgotten for it.
         while (!requests_.empty() && unapplied_bytes_ <= options_.apply_lag_bytes &&
-               unsealed_id_count_ + pending_ids_ <= options_.dedup_memory / table_bytes_an_id &&
+               (unsealed_id_count_ + pending_ids_ + ids_of(requests_.front()) <= ids_max() ||
+                ids_of(requests_.front()) > request_ids_max()) &&
                !(pending_ && (pending_->closed || pending_->bytes >= limits::entry_bytes_target))) {
             auto request = std::move(requests_.front());
             requests_.pop_front();
@@ -285,6 +292,15 @@ void Admission::add_control(message::Control&& control) {
     if (control.alone) pending_->closed = true;
 }
 
+std::size_t Admission::ids_max() const {
+    return options_.dedup_memory / table_bytes_an_id;
+}
+
+// A checkpoint begins when half of ids_max() are there, so whoever waits for room gets it.
+std::size_t Admission::request_ids_max() const {
+    return ids_max() / 2;
+}
+
 void Admission::admit(IngestRequest&& request) {
     auto* state = find(request.stream->id);
     if (state == nullptr) {
@@ -295,6 +311,14 @@ void Admission::admit(IngestRequest&& request) {
     if (state->stream->version != request.stream->version) {
         refuse(std::move(request), Errc::conflict,
                "the definition of " + request.stream->name + " has changed; nothing was stored");
+        return;
+    }
+    if (const std::size_t ids = ids_of(request); ids > request_ids_max()) {
+        refuse(std::move(request), Errc::too_large,
+               std::to_string(ids) +
+                   " events with an id in one request are more than limits.dedup_memory of this server "
+                   "takes at once (" +
+                   std::to_string(request_ids_max()) + "); nothing was stored: send fewer a request");
         return;
     }
     if (request.key && was_answered(request)) return;

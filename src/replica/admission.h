@@ -160,6 +160,8 @@ class Admission {
     void expire();
     void tick();
     void refuse(IngestRequest&& request, Errc code, std::string detail);
+    std::size_t ids_max() const;          // in tables, whatever the streams: what dedup_memory has room for
+    std::size_t request_ids_max() const;  // above: too_large
     void share_dedup_memory();
     StreamState* find(ObjectId id);
     void define(StreamAdmission&& admission);

@@ -40,7 +40,8 @@ struct Bench {
     os::SimClock clock;
     std::vector<Proposal> proposals;
     std::vector<std::pair<LogIndex, Waiter>> waits;
-    Admission admission{{},
+    AdmissionOptions options;
+    Admission admission{options,
                         clock,
                         {[this](Proposal&& p) { proposals.push_back(std::move(p)); },
                          [this](LogIndex i, Waiter&& w) { waits.emplace_back(i, std::move(w)); }, [](const Error&) {}}};
@@ -48,7 +49,9 @@ struct Bench {
     std::vector<IngestOutcome> outcomes;
 
     // `last_append_ms`: of the log that was recovered.
-    explicit Bench(record::StreamPtr s = a_stream(), std::int64_t last_append_ms = INT64_MIN) : stream(std::move(s)) {
+    explicit Bench(record::StreamPtr s = a_stream(), std::int64_t last_append_ms = INT64_MIN,
+                   const AdmissionOptions& with = {})
+        : options(with), stream(std::move(s)) {
         admission.on_message(message::Leading{LogIndex(10), Term(4), LogIndex(9)});
         message::Recovered recovered;
         recovered.last_append_ms = last_append_ms;

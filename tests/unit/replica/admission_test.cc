@@ -246,4 +246,41 @@ TEST_CASE("rule: queue 2 full: proposals wait while apply is more than apply_lag
     CHECK(proposals.size() > before);
 }
 
+TEST_CASE(
+    "rule: time buckets of sorted runs: ids of requests beyond dedup_memory wait for a checkpoint, too many in one are "
+    "refused",
+    "[rule]") {
+    AdmissionOptions options;
+    options.dedup_memory = 4u << 20;  // 32,768 ids in tables, half of them in one request
+    Bench b(a_stream(), INT64_MIN, options);
+    std::uint64_t next = 0;
+    const auto ids = [&](std::size_t count) {
+        std::string body;
+        for (std::size_t i = 0; i < count; i++)
+            body += "{\"id\":\"" + std::to_string(next++) + "\"}\n";
+        return body;
+    };
+    b.send(ids(16'385));
+    b.step_and_commit();
+    REQUIRE(b.outcomes.size() == 1);
+    CHECK(b.outcomes[0].status.error().code == Errc::too_large);
+    CHECK(b.outcomes[0].status.error().detail.find("(16384)") != std::string::npos);
+    CHECK(b.proposals.empty());
+    for (int i = 0; i < 3; i++)
+        b.send(ids(16'384));
+    b.step_and_commit();
+    CHECK(b.outcomes.size() == 3);  // the third waits
+    b.admission.on_message(message::CheckpointBegan{});
+    b.step_and_commit();
+    CHECK(b.outcomes.size() == 3);
+    message::RunsAdopted adopted;
+    adopted.stream = b.stream->id;
+    adopted.covered = b.proposals.front().index;
+    b.admission.on_message(std::move(adopted));
+    b.step_and_commit();
+    CHECK(b.outcomes.size() == 4);
+    for (std::size_t i = 1; i < b.outcomes.size(); i++)
+        CHECK(b.outcomes[i].accepted == 16'384);
+}
+
 }  // namespace weir::replica::test
