@@ -74,11 +74,13 @@ std::size_t Loop::drive(Connection& c, std::string_view bytes) {
         if (s == ConnectionState::idle) {
             if (!c.parser) c.parser = std::make_unique<RequestParser>();
             c.state = ConnectionState::head;
+            c.head_bytes = 0;
             c.mark_us = parts_.clock.monotonic_us();
             c.began_us = 0;
         }
         const RequestParser::Put put = c.parser->put(bytes.substr(used));
         used += put.consumed;
+        if (c.state == ConnectionState::head) c.head_bytes += put.consumed;
         if (put.step == ParseStep::failed) {
             const Problem problem = c.parser->failure();
             fail(c, problem, problem.status == 413 ? Refusal::too_large : Refusal::bad_request);
@@ -109,11 +111,14 @@ void Loop::resume(Connection& c) {
     if (!c.pending.empty()) {
         const std::size_t used = drive(c, c.pending);
         c.pending.erase(0, std::min(used, c.pending.size()));
+        if (c.state == ConnectionState::upgraded) on_socket_bytes(c, std::exchange(c.pending, {}));
     }
+    if (c.is_live && c.half_closed) return close(c);  // as in on_read()
     const bool waits_for_input = c.state == ConnectionState::idle || c.state == ConnectionState::head ||
                                  c.state == ConnectionState::body || c.state == ConnectionState::discarding;
     if (waits_for_input && c.half_closed) return close(c);
-    if (waits_for_input || c.pending.size() < pending_bytes_max) read_on(c);
+    const bool has_room = hold(c);
+    if (waits_for_input || (c.pending.size() < pending_bytes_max && has_room)) read_on(c);
 }
 
 bool Loop::charge(Connection& c, std::size_t bytes) {
@@ -121,6 +126,41 @@ bool Loop::charge(Connection& c, std::size_t bytes) {
     in_flight_bytes_ -= c.charged_bytes;
     c.charged_bytes = bytes;
     return in_flight_bytes_ <= options_.body_bytes_in_flight_max;
+}
+
+bool Loop::hold(Connection& c) {
+    if (c.state == ConnectionState::closed) return true;
+    if (c.pending.empty() && c.pending.capacity() > held_bytes_free) c.pending.shrink_to_fit();
+    std::size_t bytes = c.head_bytes + c.pending.capacity();
+    if (c.socket) bytes += c.socket->decoder.held_bytes();
+    bytes -= std::min(bytes, held_bytes_free);
+    held_bytes_ += bytes;
+    held_bytes_ -= std::exchange(c.held_bytes, bytes);
+    return bytes == 0 || held_bytes_ <= held_bytes_max;
+}
+
+// Over the budget of what is held beside bodies.
+void Loop::turn_away(Connection& c) {
+    switch (c.state) {
+        case ConnectionState::idle:
+        case ConnectionState::head:
+        case ConnectionState::body:
+        case ConnectionState::discarding:
+            return fail(
+                c,
+                problem_of({Errc::overloaded,
+                            "too many bytes of requests' heads are held; nothing was stored, send it again later"}),
+                Refusal::head_memory);
+        case ConnectionState::upgraded:
+            metrics_.refused(Refusal::head_memory);
+            return close_socket(c, WsClose::try_again, "too many messages are on their way");
+        case ConnectionState::busy:
+        case ConnectionState::sending:
+            return pause(c);  // resume() reads on
+        case ConnectionState::lingering:
+        case ConnectionState::closed:
+            return;
+    }
 }
 
 void Loop::on_head(Connection& c) {
@@ -373,6 +413,7 @@ void Loop::finish(Connection& c) {
     c.call.reset();
     c.answered = false;
     c.ingest = {};  // a refused body, too
+    c.head_bytes = 0;
     if (!c.keep_alive || draining_) {
         // Unread input would turn the close into a reset, which can overtake the answer.
         return c.parser->complete() && c.pending.empty() && !c.cut_short ? close(c) : linger(c);

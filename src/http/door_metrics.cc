@@ -12,10 +12,10 @@ constexpr std::array<const char*, 16> route_names{"ingest",  "sql",     "streams
                                                   "cluster", "metrics", "tail",    "view_tail", "socket", "history",
                                                   "livez",   "readyz",  "home",    "none"};
 // In the order of Refusal.
-constexpr std::array<const char*, refusals> refusal_names{"connections", "bad_request",  "header_time",  "body_time",
-                                                          "write_time",  "idle_time",    "body_memory",  "pool_queue",
-                                                          "too_large",   "media_type",   "method",       "route",
-                                                          "host",        "cross_origin", "unauthorised", "forbidden"};
+constexpr std::array<const char*, refusals> refusal_names{
+    "connections", "bad_request", "header_time",  "body_time",    "write_time", "idle_time",
+    "body_memory", "head_memory", "pool_queue",   "too_large",    "media_type", "method",
+    "route",       "host",        "cross_origin", "unauthorised", "forbidden"};
 
 constexpr const char* requests_name = "weir_http_requests_total";
 constexpr const char* requests_help = "Requests answered, by route and status";

@@ -45,8 +45,9 @@ void FilterThread::run() {
         }
         resting = false;
         for (FilterJob& job : jobs) {
-            if (inbox_.closed() || job.unwanted->load()) continue;
-            done_(step(job));
+            if (inbox_.closed()) return;
+            // Of an unwanted one too: its place is free from here on.
+            done_(job.unwanted->load() ? FilterDone{.tail = job.tail} : step(job));
         }
     }
 }

@@ -39,8 +39,9 @@ void LiveDoor::open(LiveOpen&& open) {
 }
 
 void LiveDoor::text(ConnectionId connection, const std::shared_ptr<Flow>& flow, std::string&& message) {
-    flow->incoming.fetch_add(message.size() + sizeof(Message));
-    (void)inbox_->post(Message(Text{connection, flow, std::move(message)}));
+    static_assert(sizeof(Message) <= Flow::message_cost);
+    flow->incoming.fetch_add(message.size() + Flow::message_cost);
+    (void)inbox_->post(Message(Text{connection, std::move(message)}));
 }
 
 void LiveDoor::credited(ConnectionId connection) {
@@ -63,14 +64,6 @@ void LiveDoor::run() {
         if (inbox_->closed()) return;
         wait_us = tails_.step();
     }
-}
-
-void LiveDoor::on(Text&& text) {
-    tails_.text(text.connection, text.message);
-    const std::size_t bytes = text.message.size() + sizeof(Message);
-    const std::size_t before = text.flow->incoming.fetch_sub(bytes);
-    if (before > Flow::incoming_max && before - bytes <= Flow::incoming_max)
-        mailbox_->post(SocketRoom{text.connection});
 }
 
 void LiveDoor::on(Lost&& lost) {

@@ -8,6 +8,7 @@
 #include <array>
 #include <csignal>
 #include <cstring>
+#include <netinet/tcp.h>
 #include <utility>
 
 namespace weir::http {
@@ -26,6 +27,7 @@ constexpr std::int64_t linger_us_max = 2'000'000;
 constexpr std::size_t linger_bytes_max = 16 * limits::mib;
 constexpr std::size_t read_bytes = 64 * limits::kib;
 constexpr int backlog = 1024;
+constexpr unsigned vanished_ms_max = 120'000;  // a peer that acknowledges nothing that long is gone: no FIN ever comes
 constexpr std::size_t loop_body_bytes_max = 4 * limits::mib;  // more goes to the decode thread
 
 Connection& of(uv_handle_t* handle) {
@@ -158,6 +160,9 @@ void Loop::on_connection() {
     if (accepted && connections_.size() > limits::connections_max) metrics_.refused(Refusal::connections);
     if (!accepted || connections_.size() > limits::connections_max) return close(c);
     uv_tcp_nodelay(&c.tcp, 1);
+    uv_os_fd_t fd = -1;
+    if (uv_fileno(reinterpret_cast<uv_handle_t*>(&c.tcp), &fd) == 0)
+        ::setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &vanished_ms_max, sizeof vanished_ms_max);
     metrics_.connections(connections_.size());
     c.mark_us = parts_.clock.monotonic_us();
     if (!ticking_) {
@@ -220,12 +225,18 @@ void Loop::on_read(Connection& c, const char* data, ssize_t size) {
         if (c.lingered_bytes > linger_bytes_max) close(c);
         return;
     }
-    if (c.state == ConnectionState::upgraded) return on_socket_bytes(c, bytes);
-    if (c.state == ConnectionState::busy || c.state == ConnectionState::sending) {
+    if (c.state == ConnectionState::upgraded) {
+        on_socket_bytes(c, bytes);
+    } else if (c.state == ConnectionState::busy || c.state == ConnectionState::sending) {
         c.pending.append(bytes);
         if (c.pending.size() >= pending_bytes_max) pause(c);
-        return;
+    } else {
+        on_request_bytes(c, bytes);
     }
+    if (!hold(c)) turn_away(c);
+}
+
+void Loop::on_request_bytes(Connection& c, std::string_view bytes) {
     if (c.pending.empty()) {
         const std::size_t used = drive(c, bytes);
         if (c.state != ConnectionState::closed && c.state != ConnectionState::lingering)
@@ -286,6 +297,8 @@ void Loop::linger(Connection& c) {
     c.mark_us = parts_.clock.monotonic_us();
     c.pending.clear();
     c.parser.reset();  // and the body that it may hold
+    c.head_bytes = 0;
+    hold(c);
     // FIN behind the answer; shutting down twice or after a reset fails, and then the close comes by itself.
     auto* request = new uv_shutdown_t;
     const int started =
@@ -303,6 +316,7 @@ void Loop::close(Connection& c) {
         c.flow->credits.post(std::int64_t(Flow::gone));
     }
     in_flight_bytes_ -= std::exchange(c.charged_bytes, 0);
+    held_bytes_ -= std::exchange(c.held_bytes, 0);
     uv_close(reinterpret_cast<uv_handle_t*>(&c.tcp),
              [](uv_handle_t* handle) { of(handle).loop->on_closed(of(handle).id); });
 }

@@ -29,17 +29,16 @@ void Loop::start_live(Connection& c) {
     open.flow = c.flow = std::make_shared<Flow>();
     c.flow->credits.set_wake([live = &live_, id = c.id] { live->credited(id); });
     c.is_live = true;
-    if (is_socket) {
-        std::string accepted = accept_upgrade(head, date_);
-        const std::int64_t now = parts_.clock.monotonic_us();
-        metrics_.answered(RouteId::socket, 101, static_cast<double>(now - c.began_us) / 1e6);
-        c.state = ConnectionState::upgraded;
-        c.socket = std::make_unique<Socket>();
-        c.socket->heard_us = c.socket->pinged_us = now;
-        c.parser.reset();  // frames from here on
-        write(c, std::move(accepted), false);
-    }
-    live_.open(std::move(open));
+    live_.open(std::move(open));  // before the first write: that may find that the client has gone, and says so
+    if (!is_socket) return;
+    std::string accepted = accept_upgrade(head, date_);
+    const std::int64_t now = parts_.clock.monotonic_us();
+    metrics_.answered(RouteId::socket, 101, static_cast<double>(now - c.began_us) / 1e6);
+    c.state = ConnectionState::upgraded;
+    c.socket = std::make_unique<Socket>();
+    c.socket->heard_us = c.socket->pinged_us = now;
+    c.parser.reset();  // frames from here on
+    write(c, std::move(accepted), false);
 }
 
 // What a client sends over its WebSocket; everything is used up.
@@ -48,7 +47,12 @@ void Loop::on_socket_bytes(Connection& c, std::string_view bytes) {
     while (c.state == ConnectionState::upgraded) {
         WsDecoder::Put put = c.socket->decoder.put(bytes);
         bytes.remove_prefix(put.consumed);
-        if (put.failure) return close_socket(c, *put.failure, "that is no frame of a client's");
+        if (put.failure) {
+            const std::string too_big = "a message has at most " + std::to_string(ws_message_bytes_max) + " bytes";
+            return close_socket(
+                c, *put.failure,
+                *put.failure == WsClose::too_big ? std::string_view(too_big) : "that is no frame of a client's");
+        }
         if (!put.message) break;
         switch (put.message->opcode) {
             case WsOpcode::text:
@@ -104,7 +108,9 @@ void Loop::tick_socket(Connection& c, std::int64_t now_us) {
 
 void Loop::on(SocketRoom&& mail) {
     Connection* c = find(mail.connection);
-    if (c != nullptr && c->state == ConnectionState::upgraded) read_on(*c);
+    if (c == nullptr || c->state != ConnectionState::upgraded || c->reading) return;
+    c->socket->heard_us = parts_.clock.monotonic_us();  // it was this end that did not listen
+    read_on(*c);
 }
 
 }  // namespace weir::http

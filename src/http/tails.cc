@@ -84,6 +84,8 @@ Status Tails::begin(Client& client, std::uint64_t client_id, Subscribe&& subscri
     if (tails_.size() >= options_.tails_max)
         return Error{Errc::overloaded,
                      std::to_string(options_.tails_max) + " tails are open, which is as many as there may be"};
+    if (subscribe.where.size() > query::where_bytes_max)
+        return Error{Errc::too_large, "where has more than " + std::to_string(query::where_bytes_max) + " bytes"};
     if (!subscribe.where.empty() && filtered_ >= filtered_max)
         return Error{Errc::overloaded,
                      std::to_string(filtered_max) + " tails with `where` are open, which is as many as there may be"};
@@ -242,15 +244,50 @@ void Tails::confirm(Tail& tail) {
     enqueue(tail);
 }
 
-void Tails::text(ConnectionId connection, std::string_view message) {
+// ---- hearing --------------------------------------------------------------------------------------------------------
+
+bool Tails::may_be_told(const Client& client) const {
+    return client.unsent < client_unsent_max && all_unsent_ < all_unsent_max;
+}
+
+void Tails::text(ConnectionId connection, std::string&& message) {
     const auto found = clients_.find(connection.value);
     if (found == clients_.end() || !found->second.is_socket) return;
     Client& client = found->second;
+    if (client.unheard.empty() && may_be_told(client)) return hear(client, message);
+    unheard_bytes_ += message.size() + Flow::message_cost;
+    client.unheard.push_back(std::move(message));
+    unheard_.insert(connection.value);
+    if (unheard_bytes_ <= all_unheard_max) return;
+    std::string frame;
+    append_ws_frame(frame, WsOpcode::close,
+                    ws_close_payload(WsClose::try_again, "too many clients read nothing of what they are told"));
+    post(client, std::move(frame), true);
+    remove_client(connection);
+}
+
+// Those that have read what they were told, or may be told again.
+void Tails::hear_on() {
+    for (auto at = unheard_.begin(); at != unheard_.end();) {
+        Client& client = clients_.at(*at);
+        while (!client.unheard.empty() && may_be_told(client)) {
+            const std::string message = std::move(client.unheard.front());
+            client.unheard.pop_front();
+            unheard_bytes_ -= message.size() + Flow::message_cost;
+            hear(client, message);
+        }
+        at = client.unheard.empty() ? unheard_.erase(at) : std::next(at);
+    }
+}
+
+void Tails::hear(Client& client, std::string_view message) {
+    const std::size_t cost = message.size() + Flow::message_cost;
+    const std::size_t before = client.open.flow->incoming.fetch_sub(cost);
+    if (before > Flow::incoming_max && before - cost <= Flow::incoming_max)
+        outputs_.mail(SocketRoom{client.open.connection});
     std::uint64_t id = 0;
     auto request = parse_ws_request(message, id);
     const auto answer = [&](std::string_view op, const Error& error) {
-        // A client that sends nonsense without end and reads nothing: what it does not read it need not be told.
-        if (client.unsent > 4 * client_unsent_max) return;
         std::string out = "{\"op\":\"";
         out += op;
         out += "\",\"id\":" + std::to_string(id) + ",\"code\":";
@@ -341,7 +378,7 @@ void Tails::remove(TailId id) {
     if (found == tails_.end()) return;
     Tail& tail = found->second;
     if (tail.unwanted) tail.unwanted->store(true);
-    if (!tail.where.empty()) --filtered_;
+    if (!tail.where.empty() && !tail.filtering) --filtered_;  // else its step still takes the place: filtered()
     if (tail.topic == Topic::metrics) --metrics_tails_;
     if (const auto at = shards_.find(tail.shard.value); at != shards_.end() && tail.topic != Topic::metrics) {
         Shard& shard = at->second;
@@ -370,6 +407,9 @@ void Tails::remove_client(ConnectionId id) {
     while (!found->second.tails.empty())
         remove(found->second.tails.begin()->second);
     all_unsent_ -= found->second.unsent;
+    for (const std::string& message : found->second.unheard)
+        unheard_bytes_ -= message.size() + Flow::message_cost;
+    unheard_.erase(id.value);
     clients_.erase(found);
 }
 

@@ -32,14 +32,20 @@ void Tails::credited(ConnectionId connection) {
     Client& client = found->second;
     std::vector<std::int64_t> credits;
     client.open.flow->credits.drain(credits);
-    for (const std::int64_t credit : credits) {
-        if (credit == Flow::gone) return remove_client(connection);
-        client.unsent -= credit;
-        all_unsent_ -= credit;
+    const bool has_gone = std::ranges::find(credits, Flow::gone) != credits.end();
+    if (has_gone) {
+        remove_client(connection);
+    } else {
+        for (const std::int64_t credit : credits) {
+            client.unsent -= credit;
+            all_unsent_ -= credit;
+        }
+        if (client.unsent < client_unsent_max)
+            for (const auto& [client_id, id] : client.tails)
+                enqueue(tails_.at(id));
     }
-    if (client.unsent < client_unsent_max)
-        for (const auto& [client_id, id] : client.tails)
-            enqueue(tails_.at(id));
+    // What one client has read or left makes room for all.
+    hear_on();
     if (all_unsent_ >= all_unsent_max) return;
     for (const TailId id : std::exchange(starved_, {})) {
         Tail* tail = find(id);
@@ -319,7 +325,10 @@ void Tails::start_filter(Tail& tail, bool only_check) {
 
 void Tails::filtered(FilterDone&& done) {
     Tail* tail = find(done.tail);
-    if (tail == nullptr) return;
+    if (tail == nullptr) {  // it went while the step was under way
+        --filtered_;
+        return;
+    }
     tail->filtering = false;
     check_catalog();
     if ((tail = find(done.tail)) == nullptr) return;

@@ -199,10 +199,11 @@ Result<History::Answer> History::read(const Query& query) const {
     std::vector<Fold> folds(query.series.size());
     for (std::int64_t step = 0; step < steps; ++step) {
         std::ranges::fill(folds, Fold{});
+        // Only what there is: a step may be of a hundred years.
         const std::int64_t first = (answer.from_ms + step * answer.step_ms) / resolution;
-        for (std::int64_t r = first; r < first + rows; ++r) {
+        const std::int64_t end = std::min(first + rows, ring.last() + 1);
+        for (std::int64_t r = std::max(first, ring.first()); r < end; ++r) {
             const float* row = ring.find(r);
-            if (row == nullptr) continue;
             for (std::size_t i = 0; i < folds.size(); ++i)
                 folds[i].add(row[query.series[i]]);
         }

@@ -21,6 +21,7 @@ enum class Refusal : std::uint8_t {
     write_time,
     idle_time,
     body_memory,
+    head_memory,
     pool_queue,
     too_large,
     media_type,
@@ -31,7 +32,7 @@ enum class Refusal : std::uint8_t {
     unauthorised,
     forbidden,
 };
-inline constexpr std::size_t refusals = 16;
+inline constexpr std::size_t refusals = 17;
 
 class DoorMetrics {
   public:

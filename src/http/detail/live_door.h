@@ -23,7 +23,7 @@ class LiveDoor {
     ~LiveDoor();
     void start();
     void open(LiveOpen&& open);
-    // A WebSocket's message; `flow` counts what has not been looked at.
+    // A WebSocket's message; its `flow` counts what has not been looked at.
     void text(ConnectionId connection, const std::shared_ptr<Flow>& flow, std::string&& message);
     void credited(ConnectionId connection);  // any thread: Flow's wake
     void stop();                             // an end to each tail; later ones are turned away
@@ -31,7 +31,6 @@ class LiveDoor {
   private:
     struct Text {
         ConnectionId connection;
-        std::shared_ptr<Flow> flow;
         std::string message;
     };
     struct Credited {
@@ -52,7 +51,7 @@ class LiveDoor {
     void run();
     void watch(replica::ShardPort& port, std::uint64_t number, std::set<ObjectId> views);
     void on(LiveOpen&& open) { tails_.open(std::move(open)); }
-    void on(Text&& text);
+    void on(Text&& text) { tails_.text(text.connection, std::move(text.message)); }
     void on(Credited&& credited) { tails_.credited(credited.connection); }
     void on(Changed&& changed) { tails_.changed(changed.shard, std::move(changed.changes)); }
     void on(Lost&& lost);

@@ -44,6 +44,12 @@ class Loop;
 // Kept behind the present request; then reading stops.
 inline constexpr std::size_t pending_bytes_max = 64 * limits::kib;
 
+// What connections hold beside bodies: heads, what waits behind the present request, WebSocket messages that are not
+// whole. Each has the first bytes for nothing, so that those who want much cannot take from those who want little.
+// Beyond the budget: 503, a Close frame, or no more reading until the present request is through.
+inline constexpr std::size_t held_bytes_free = 4 * limits::kib;
+inline constexpr std::size_t held_bytes_max = 48 * limits::mib;
+
 enum class ConnectionState : std::uint8_t { idle, head, body, discarding, busy, sending, upgraded, lingering, closed };
 
 struct Connection {
@@ -53,6 +59,8 @@ struct Connection {
     ConnectionState state = ConnectionState::idle;
     std::unique_ptr<RequestParser> parser;  // made with the first byte
     std::string pending;                    // arrived behind the present request, not looked at
+    std::size_t head_bytes = 0;             // of the present request, with the parser
+    std::size_t held_bytes = 0;             // of the budget held_bytes_max
     bool reading = false;
     bool in_drive = false;     // drive() is on the stack: it goes on by itself
     bool half_closed = false;  // the client sends no more
@@ -102,6 +110,7 @@ class Loop {
     // Sockets
     void on_connection();
     void on_read(Connection& c, const char* data, ssize_t size);
+    void on_request_bytes(Connection& c, std::string_view bytes);
     void read_on(Connection& c);
     void pause(Connection& c);
     // `counts`: the worker or the live thread that sent it hears of it through c.flow.
@@ -119,6 +128,8 @@ class Loop {
     void on_head(Connection& c);
     void on_complete(Connection& c);
     bool charge(Connection& c, std::size_t bytes);  // false: over the budget
+    bool hold(Connection& c);                       // likewise, of what it holds beside a body
+    void turn_away(Connection& c);
     void refuse(Connection& c, const Problem& problem, Refusal reason);
     void fail(Connection& c, const Problem& problem, Refusal reason);  // answer and end the connection
     void answer(Connection& c, const Answer& answer);
@@ -174,6 +185,7 @@ class Loop {
     std::unordered_map<std::uint64_t, std::unique_ptr<Connection>> connections_;
     std::uint64_t next_id_ = 1;
     std::size_t in_flight_bytes_ = 0;
+    std::size_t held_bytes_ = 0;
 };
 
 }  // namespace weir::http

@@ -83,6 +83,7 @@ struct Flow {
     os::Inbox<std::int64_t> credits{SIZE_MAX};
     // Of a WebSocket: bytes of messages that the live thread has not looked at. Above incoming_max reading stops.
     static constexpr std::size_t incoming_max = 64 * 1024;
+    static constexpr std::size_t message_cost = 256;  // of each, beside its bytes
     std::atomic<std::size_t> incoming{0};
     // The client's end is closed, or at least says no more: nobody may be listening.
     std::atomic<bool> hung_up{false};

@@ -6,7 +6,8 @@
 //   - its reader is slow: more than client_unsent_max bytes are on their way to it, or all_unsent_max to all
 //   - it has no credit (WebSockets), or it had its last batch less than batch_every_us ago and has caught up
 // So what a reader misses while it is slow is in the log, and it reads on from there. Only retention can take it, and
-// that is said ("skipped").
+// that is said ("skipped"). A WebSocket whose client does not read is not heard either: each message may have an
+// answer.
 //
 // A state machine without threads: the live thread (live_door.cc) hands it messages and calls step().
 // Owner: the live thread.
@@ -39,10 +40,11 @@
 
 namespace weir::http {
 
-inline constexpr std::size_t filtered_max = 256;     // tails with `where`; above: overloaded
+inline constexpr std::size_t filtered_max = 256;     // tails with `where`, and their last steps; above: overloaded
 inline constexpr std::size_t socket_tails_max = 64;  // of one WebSocket
 inline constexpr std::int64_t client_unsent_max = 64 * 1024;
 inline constexpr std::int64_t all_unsent_max = 48 << 20;
+inline constexpr std::size_t all_unheard_max = 16u << 20;  // messages of WebSockets that read nothing; above: an end
 inline constexpr std::size_t all_rings_bytes_max = 32u << 20;
 inline constexpr std::int64_t batch_every_us = 50'000;
 inline constexpr std::int64_t beat_every_us = 15'000'000;
@@ -73,8 +75,8 @@ class Tails {
     ~Tails();
 
     void open(LiveOpen&& open);
-    void text(ConnectionId connection, std::string_view message);  // of a WebSocket
-    void credited(ConnectionId connection);                        // its Flow has news
+    void text(ConnectionId connection, std::string&& message);  // of a WebSocket
+    void credited(ConnectionId connection);                     // its Flow has news
     void changed(ShardId shard, log::Changes&& changes);
     void lost_changes(ShardId shard);  // some went untold
     void filtered(FilterDone&& done);
@@ -127,6 +129,7 @@ class Tails {
         std::int64_t unsent = 0;                // bytes handed to the loop that have not left
         std::int64_t said_us = 0;               // when the last bytes were handed over
         std::map<std::uint64_t, TailId> tails;  // by client_id
+        std::deque<std::string> unheard;        // a WebSocket's messages, until it has read what it was told
     };
     struct Followed {      // a stream
         LogIndex touched;  // events of entries up to here may be there
@@ -158,6 +161,9 @@ class Tails {
     void end(Tail& tail, const Error& error) { end(tail, errc_name(error.code), error.detail); }
     void remove(TailId id);
     void remove_client(ConnectionId id);
+    bool may_be_told(const Client& client) const;
+    void hear(Client& client, std::string_view message);
+    void hear_on();
     void refuse(Client& client, const Problem& problem);
     void check_catalog();
 
@@ -199,7 +205,9 @@ class Tails {
     std::deque<TailId> ready_;
     std::multimap<std::int64_t, TailId> delayed_;  // by when
     std::deque<TailId> starved_;                   // until all_unsent_ is less
+    std::set<std::uint64_t> unheard_;              // connections with messages that wait
     std::int64_t all_unsent_ = 0;
+    std::size_t unheard_bytes_ = 0;
     std::size_t filtered_ = 0;
     std::size_t metrics_tails_ = 0;
     std::int64_t next_tick_us_ = 0;

@@ -294,6 +294,12 @@ class Client {
         return true;
     }
     void half_close() { ::shutdown(fd_, SHUT_WR); }
+    // With a reset: after a mere FIN a client may still wait for its answer.
+    void vanish() {
+        const linger none{1, 0};
+        ::setsockopt(fd_, SOL_SOCKET, SO_LINGER, &none, sizeof none);
+        ::close(std::exchange(fd_, -1));
+    }
     // The next answer. `head_only`: of a HEAD request.
     Response receive(bool head_only = false) {
         Response r;

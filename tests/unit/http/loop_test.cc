@@ -1,10 +1,10 @@
 // Limits and deadlines of the loop, with a clock that the test turns. The loop looks at it twice a second.
 #include "fakes.h"
+#include "os/process.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <algorithm>
-#include <sys/resource.h>
 
 using namespace weir;
 using namespace weir::http::test;
@@ -85,6 +85,52 @@ TEST_CASE("Bodies in flight have a budget") {
     CHECK(door.ask(post("clicks", "{\"a\":\"" + std::string(900'000, 'x') + "\"}")).status == 200);
 }
 
+TEST_CASE("Heads have a budget, and small ones need none of it") {
+    REQUIRE(os::raise_open_files() >= 2'200);  // both ends are in this process
+    Door door;
+    std::vector<Client> greedy;
+    const std::string head = "GET /livez HTTP/1.1\r\nHost: localhost\r\nX: " + std::string(60'000, 'x');
+    for (int i = 0; i < 1000; ++i) {
+        greedy.push_back(door.client());
+        greedy.back().send(head);
+    }
+    const Response turned_away = greedy.back().receive();
+    CHECK(turned_away.status == 503);
+    CHECK(has(turned_away.body, "\"code\":\"overloaded\""));
+    CHECK(turned_away.field("Retry-After") != "");
+    CHECK(greedy.back().closed());
+    CHECK(door.ask(post("clicks", "{}")).status == 200);
+    // The first came early enough.
+    greedy.front().send("\r\n\r\n");
+    CHECK(greedy.front().receive().status == 200);
+    greedy.clear();
+    while (door.metrics.read("weir_http_connections").value > 1)
+        std::this_thread::yield();
+    CHECK(door.ask(head + "\r\n\r\n").status == 200);
+}
+
+TEST_CASE("What waits behind requests that run has a budget too: reading stops there") {
+    REQUIRE(os::raise_open_files() >= 2'600);  // both ends are in this process
+    Door door;
+    door.catalog.shard.hold = true;
+    std::vector<Client> senders;
+    const std::string pad = "X: " + std::string(50'000, 'x') + "\r\n";
+    for (std::size_t i = 0; i < 1200; ++i) {
+        senders.push_back(door.client());
+        senders.back().send(post("clicks", "{}"));
+        senders.back().send(request("GET", "/livez", pad));
+    }
+    while (door.catalog.shard.held() < senders.size())
+        std::this_thread::yield();
+    door.catalog.shard.hold = false;
+    door.catalog.shard.release();
+    for (Client& sender : senders) {
+        CHECK(sender.receive().status == 200);
+        const int second = sender.receive().status;
+        CHECK((second == 200 || second == 503));
+    }
+}
+
 TEST_CASE("The pool's queue is bounded, and probes do not need it") {
     ServerOptions options;
     options.pool_threads = 1;
@@ -123,11 +169,7 @@ TEST_CASE("The pool's queue is bounded, and probes do not need it") {
 }
 
 TEST_CASE("A thousand idle connections do not hold up the next") {
-    rlimit files{};
-    REQUIRE(::getrlimit(RLIMIT_NOFILE, &files) == 0);
-    files.rlim_cur = std::min<rlim_t>(files.rlim_max, 4096);
-    REQUIRE(::setrlimit(RLIMIT_NOFILE, &files) == 0);
-    REQUIRE(files.rlim_cur >= 2200);  // both ends are in this process
+    REQUIRE(os::raise_open_files() >= 2'200);  // both ends are in this process
     Door door;
     std::vector<Client> idle;
     for (int i = 0; i < 1000; ++i)
@@ -250,8 +292,9 @@ TEST_CASE("Stopping ends the queries that run, before it waits for their threads
             client.send(select);
             while (running == 0)
                 std::this_thread::yield();
+            client.vanish();
         }
-        door.server->stop(20'000);
+        door.server->stop(20'000);  // the last connection has gone, so the drain is over
         CHECK(door.pool.stopped);
     }
     SECTION("more of them than threads") {

@@ -1,5 +1,7 @@
 // /v1/ws: frames, subscriptions, credit.
+#include "http/detail/tails.h"
 #include "live_world.h"
+#include "os/process.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -125,11 +127,20 @@ TEST_CASE("a WebSocket ends with the code that says why") {
     CHECK(ends([](SocketClient& ws) { ws.frame(0x81, std::string(65'537, ' ')); }) == 1009);
     CHECK(ends([](SocketClient& ws) { ws.frame(0x88, std::string("\x03\xe8", 2)); }) == 1000);
     CHECK(ends([](SocketClient& ws) { ws.frame(0x88, ""); }) == 1000);
+    CHECK(ends([](SocketClient& ws) {
+              ws.frame(0x01, std::string(40'000, ' ')), ws.frame(0x80, std::string(40'000, ' '));
+          }) == 1009);
+    CHECK(ends([](SocketClient& ws) { ws.frame(0x80, "x"); }) == 1002);  // goes on with nothing
+    CHECK(ends([](SocketClient& ws) { ws.frame(0x09, "x"); }) == 1002);  // a control frame in pieces
+    CHECK(ends([](SocketClient& ws) { ws.frame(0xc1, "x"); }) == 1002);  // a reserved bit
+    CHECK(ends([](SocketClient& ws) { ws.client().send(std::string("\x81\xff\xff\0\0\0\0\0\0\0abcd", 14)); }) == 1002);
+    std::thread stopper;
     CHECK(ends([&](SocketClient& ws) {
               ws.say(R"({"op":"sub","id":1,"topic":"metrics"})");
               ws.hear();
-              w.door->server->stop(5000);
+              stopper = std::thread([&] { w.door->server->stop(5000); });
           }) == 1001);
+    stopper.join();
 }
 
 TEST_CASE("what was on its way to a WebSocket when it ended goes nowhere") {
@@ -224,6 +235,125 @@ TEST_CASE("a client that says much and hears nothing is slowed down and costs no
     CHECK(ws.payload == "done");
     CHECK(errors > 0);
     CHECK(w.door->metrics.read("weir_tail_unsent_bytes").value < 1e6);
+}
+
+TEST_CASE("a client that subscribes without end and reads nothing is not heard, and costs no memory") {
+    LiveWorld w;
+    SocketClient ws(w.door->client(4096));
+    std::string subscribe = R"({"op":"sub","id":1,"topic":"metrics","credit":0,"series":[)";  // the answer is as long
+    for (int i = 0; i < 200; ++i)
+        subscribe += i == 0 ? R"("events_stored")" : R"(,"events_stored")";
+    subscribe += "]}";
+    std::atomic<bool> enough{false};
+    std::thread talker([&] {
+        for (int i = 0; i < 10'000 && !enough; ++i) {
+            ws.say(subscribe);
+            ws.say(R"({"op":"unsub","id":1})");
+        }
+        ws.frame(0x89, "done");
+    });
+    // It comes to a stop, far from its last message.
+    const auto unsent = [&] { return w.door->metrics.read("weir_tail_unsent_bytes").value; };
+    while (unsent() < static_cast<double>(client_unsent_max))
+        std::this_thread::yield();
+    for (int i = 0; i < 200; ++i) {  // in this time much more would have come
+        SocketClient other(w.door->client());
+        other.say(R"({"op":"sub","id":1,"topic":"streams/access"})");
+        CHECK(has(other.hear(), "subscribed"));
+        CHECK(unsent() < 2 * static_cast<double>(client_unsent_max));
+    }
+    enough = true;
+    // What it said is heard as it reads, in order, and nothing is left out.
+    int opcode = 0;
+    bool on = false;
+    while ((opcode = ws.next()) != 10) {
+        REQUIRE(opcode == 1);
+        CHECK(has(ws.payload, "subscribed"));
+        on = true;
+    }
+    talker.join();
+    CHECK(on);
+    CHECK(ws.payload == "done");
+}
+
+TEST_CASE("steps of filtered tails that have gone take their places until they are through") {
+    LiveWorld w;
+    std::atomic<bool> go{false};
+    std::atomic<int> runs{0};
+    w.door->pool.script([&](const query::QueryRequest&, query::ResultSink& sink) -> Result<query::QuerySummary> {
+        ++runs;
+        while (!go)
+            std::this_thread::yield();
+        sink.columns({{"0", "INTEGER"}, {"_offset", "INTEGER"}});
+        return query::QuerySummary{LogIndex(1), false, 0};
+    });
+    SocketClient ws(w.door->client());
+    const std::string sub = R"({"op":"sub","id":1,"topic":"streams/access","where":"status = 200"})";
+    for (std::size_t i = 0; i < filtered_max; ++i) {
+        ws.say(sub);
+        ws.say(R"({"op":"unsub","id":1})");
+    }
+    ws.say(sub);
+    CHECK(has(ws.hear(), R"({"op":"end","id":1,"code":"overloaded")"));
+    CHECK(runs == 1);
+    go = true;
+    std::string heard;
+    while (!has(heard, "subscribed")) {
+        ws.say(sub);
+        heard = ws.hear();
+    }
+    CHECK(runs <= 3);  // of those that had gone none was looked at
+    ws.say(R"({"op":"unsub","id":1})");
+    ws.say(R"({"op":"sub","id":1,"topic":"streams/access","where":")" + std::string(5000, '1') + "\"}");
+    while (!has(heard, R"("op":"end")"))
+        heard = ws.hear();
+    CHECK(has(heard, R"("code":"too_large","detail":"where has more than 4096 bytes")"));
+}
+
+TEST_CASE("messages that are not whole have a budget together") {
+    REQUIRE(os::raise_open_files() >= 2'200);  // both ends are in this process
+    LiveWorld w;
+    std::vector<SocketClient> halves;
+    const std::string part(60'000, ' ');
+    std::size_t turned_away = 0;
+    // 56 MiB, where 48 may be held.
+    for (int i = 0; i < 1000; ++i) {
+        halves.emplace_back(w.door->client());
+        halves.back().frame(0x01, part);
+    }
+    SocketClient modest(w.door->client());
+    modest.say(R"({"op":"sub","id":1,"topic":"streams/access"})");
+    CHECK(has(modest.hear(), "subscribed"));
+    turned_away =
+        static_cast<std::size_t>(w.door->metrics.read("weir_http_refused_total", {{"reason", "head_memory"}}).value);
+    CHECK(turned_away > 100);
+    CHECK(turned_away < 300);
+    while (halves.back().next() != 8) {
+    }
+    CHECK(halves.back().close_code() == 1013);
+    halves.clear();
+    // What they held is free again.
+    while (w.door->metrics.read("weir_http_connections").value > 1)
+        std::this_thread::yield();
+    SocketClient large(w.door->client());
+    large.frame(0x01, part);
+    large.frame(0x80, "{}");
+    CHECK(has(large.hear(), "id must be a number"));
+}
+
+TEST_CASE("frames that wait behind an earlier request's answer and the handshake are read") {
+    LiveWorld w;
+    Client client = w.door->client();
+    client.send(request("GET", "/v1/streams") +
+                "GET /v1/ws HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n" +
+                std::string("\x89\x82"
+                            "abcd"
+                            "\x09\x0b",
+                            8));
+    CHECK(client.receive().status == 200);
+    CHECK(client.read_until("\r\n\r\n").starts_with("HTTP/1.1 101 "));
+    CHECK(client.read_bytes(4) == "\x8a\x02hi");
 }
 
 TEST_CASE("frames right behind the handshake are read") {

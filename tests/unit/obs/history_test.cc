@@ -117,6 +117,17 @@ TEST_CASE("history: an hour in seconds, a day in halves of a minute, and no more
     CHECK(History::bytes_for(node_series().size()) < 1'000'000);
 }
 
+TEST_CASE("history: a step of a thousand years costs what there is, and not what there could be") {
+    Watched w;
+    for (int i = 0; i < 100; ++i) {
+        w.gauge.set(i);
+        w.tick();
+    }
+    const auto answer = w.history.read({{1}, 0, start_ms + 100'000, (std::int64_t{1} << 62) / 1000 * 1000});
+    REQUIRE(answer);
+    CHECK(answer.value().values[0] == std::vector<float>{49.5F});
+}
+
 TEST_CASE("metrics are read by name and labels, added up") {
     Metrics metrics;
     metrics.counter("weir_a_total", "A.", {{"x", "1"}, {"y", "1"}}).add(3);
