@@ -2,6 +2,7 @@
 
 #include "capture.h"
 #include "fake_server.h"
+#include "node/detail/bench_parts.h"
 
 #include <catch2/catch_test_macros.hpp>
 
