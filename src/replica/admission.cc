@@ -258,7 +258,7 @@ std::int64_t Admission::step() {
     idle_ = !pending_ && counts_since_us_ < 0 && requests_.empty() && controls_.empty() &&
             next_index_.value == committed_.value + 1;
     std::int64_t wait_us = counts_since_us_ >= 0 ? 200'000 : 1'000'000;
-    if (next_tick_ms_ != INT64_MAX)
+    if (next_tick_ms_ != INT64_MAX && !pending_)  // what is pending goes with the next commit, and a tick after it
         wait_us = std::clamp<std::int64_t>(std::min<std::int64_t>(next_tick_ms_ - clock_.published_ms(), 1'000) * 1000,
                                            1'000, wait_us);
     return wait_us;
@@ -655,7 +655,9 @@ void Admission::expire() {
 
 // Apply says when a tick would do something; here it becomes an entry, as the append clock is the leader's.
 void Admission::tick() {
-    const std::int64_t now_ms = clock_.now_ms();
+    // As in expire(): the entry's append time decides, not the clock. A tick before its time closes nothing, and apply,
+    // whose need has not changed by it, would not ask again.
+    const std::int64_t now_ms = pending_ ? pending_->append_ms : clock_.now_ms();
     if (now_ms < next_tick_ms_) return;
     next_tick_ms_ = INT64_MAX;
     for (auto& [id, state] : streams_) {

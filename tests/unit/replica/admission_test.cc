@@ -283,4 +283,28 @@ TEST_CASE(
         CHECK(b.outcomes[i].accepted == 16'384);
 }
 
+TEST_CASE("a tick never joins an entry whose append time is before the one that it is due at") {
+    Bench b;
+    b.send("{\"id\":\"1\"}");
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    // The next entry is begun while that one is under way, and keeps the append time that it began with.
+    b.send("{\"id\":\"2\"}");
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 1);
+    const std::int64_t due_ms = b.clock.wall + 1'000;
+    b.admission.on_message(message::StreamNeeds{b.stream->id, due_ms, false});
+    b.clock.advance_ms(5'000);
+    (void)b.admission.step();
+    b.commit(0);
+    (void)b.admission.step();
+    REQUIRE(b.proposals.size() == 2);
+    CHECK(b.entry(1).append_time_ms < due_ms);
+    CHECK(b.sections<log::Tick>().empty());  // apply would not take it for the one it asked for, and ask no more
+    b.commit(1);
+    (void)b.admission.step();
+    REQUIRE(b.sections<log::Tick>().size() == 1);
+    CHECK(b.entry(b.proposals.size() - 1).append_time_ms >= due_ms);
+}
+
 }  // namespace weir::replica::test
