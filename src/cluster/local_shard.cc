@@ -262,18 +262,21 @@ void Shard::admission_thread() {
     std::int64_t wait_us = 0;
     while (!finish_) {
         admission_inbox_.wait_for(std::chrono::microseconds(wait_us));
+        // Requests are taken out before messages and looked at after them: a stream is told here before the catalog
+        // shows it, so whatever a request speaks of has been told by then. The other way round the first request to a
+        // new stream could be answered that there is none.
+        // What admission cannot use yet stays in the queue, so that its bound in bytes holds.
+        const bool had_backlog = admission_->has_backlog();
+        requests.clear();
+        if (!had_backlog) request_inbox_.drain(requests);
         messages.clear();
         admission_inbox_.drain(messages);
         for (auto& message : messages)
             admission_->on_message(std::move(message));
-        // What admission cannot use yet stays in the queue, so that its bound in bytes holds.
-        if (!admission_->has_backlog()) {
-            requests.clear();
-            request_inbox_.drain(requests);
-            for (auto& request : requests)
-                admission_->on_message(std::move(request));
-        }
+        for (auto& request : requests)
+            admission_->on_message(std::move(request));
         wait_us = admission_->step();
+        if (had_backlog && !admission_->has_backlog()) wait_us = 0;  // what was left in the queue may come now
     }
 }
 
