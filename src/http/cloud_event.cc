@@ -89,13 +89,6 @@ Result<std::string> attribute_name(std::string_view name) {
     return out;
 }
 
-void append_member(std::string& out, std::string_view name, std::string_view value) {
-    out += out.size() > 1 ? "," : "";
-    append_json_string(out, name);
-    out += ':';
-    append_json_string(out, value);
-}
-
 }  // namespace
 
 bool means_cloud_event(std::span<const CloudField> fields) {
@@ -169,14 +162,15 @@ CloudEvent make_cloud_event(std::string_view front, std::string_view content_typ
         // By itself: glued between the braces, `1,"id":"other"` would be good JSON, and another event.
         if (!body.empty()) {
             if (auto fault = record::json_fault(body)) return refuse(fault->reason, fault->message);
-            out += ",\"data\":";
+            append_name(out, "data");
             out += body;
         }
     } else if (!body.empty()) {
         if (kind == CloudData::text && record::is_utf8(body)) {
             append_member(out, "data", body);
         } else {
-            out += ",\"data_base64\":\"";
+            append_name(out, "data_base64");
+            out += '"';
             append_base64(out, body);
             out += '"';
         }

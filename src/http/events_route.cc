@@ -134,17 +134,14 @@ Answer handle_events(const RouteContext& context, const Call& call, const Parame
     Answer answer;
     std::string& out = answer.body;
     out += "{\"events\":[";
-    for (std::size_t i = 0; i < page.value().events.size(); ++i) {
-        if (i > 0) out += ',';
-        append_event(out, page.value().events[i]);
+    for (const query::Event& event : page.value().events) {
+        append_comma(out);
+        append_event(out, event);
     }
-    out += "],\"next\":";
-    append_json_string(out, page.value().next.text());
-    out += page.value().at_end ? ",\"at_end\":true" : ",\"at_end\":false";
-    if (is_filtered) {
-        out += ",\"scanned\":";
-        append_integer(out, static_cast<std::int64_t>(page.value().scanned));
-    }
+    out += ']';
+    append_member(out, "next", page.value().next.text());
+    append_flag(out, "at_end", page.value().at_end);
+    if (is_filtered) append_member(out, "scanned", static_cast<std::int64_t>(page.value().scanned));
     if (const query::Skipped& skipped = page.value().skipped; skipped.any()) {
         // Behind the cursor, and gone by retention before it was read.
         out += ",\"skipped\":{\"events\":";

@@ -71,21 +71,19 @@ Answer handle_history(const RouteContext& context, const Parameters& parameters)
     const obs::History::Answer& past = read.value();
     Answer answer;
     std::string& out = answer.body;
-    out += "{\"from\":\"" + record::format_rfc3339(past.from_ms) + "\",\"from_ms\":";
-    append_integer(out, past.from_ms);
-    out += ",\"step_ms\":";
-    append_integer(out, past.step_ms);
-    out += ",\"resolution_ms\":";
-    append_integer(out, past.resolution_ms);
+    out += '{';
+    append_member(out, "from", record::format_rfc3339(past.from_ms));
+    append_member(out, "from_ms", past.from_ms);
+    append_member(out, "step_ms", past.step_ms);
+    append_member(out, "resolution_ms", past.resolution_ms);
     out += ",\"series\":[";
     for (std::size_t i = 0; i < query.series.size(); ++i) {
         const obs::SeriesSpec& spec = known[query.series[i]];
-        out += i == 0 ? "{\"name\":" : ",{\"name\":";
-        append_json_string(out, spec.name);
-        out += ",\"unit\":";
-        append_json_string(out, spec.unit);
-        out += ",\"help\":";
-        append_json_string(out, spec.help);
+        append_comma(out);
+        out += '{';
+        append_member(out, "name", spec.name);
+        append_member(out, "unit", spec.unit);
+        append_member(out, "help", spec.help);
         out += ",\"values\":[";
         for (std::size_t p = 0; p < past.values[i].size(); ++p) {
             if (p > 0) out += ',';

@@ -52,10 +52,6 @@ Answer not_inflated(Error error, const char* coding) {
     return answer_of(problem_of(error));
 }
 
-void append_list_separator(std::string& out, std::size_t i) {
-    if (i > 0) out += ',';
-}
-
 // The same text for every request that changes nothing.
 Answer zeros(std::string_view stream, replica::ShardPort& shard) {
     replica::IngestOutcome nothing;
@@ -314,25 +310,20 @@ Answer replayed_answer(const Result<std::string>& kept, const record::Fingerprin
 }
 
 void append_ingest_answer(std::string& out, std::string_view stream, const replica::IngestOutcome& outcome) {
-    out += "{\"stream\":";
-    append_json_string(out, stream);
-    out += ",\"accepted\":";
-    append_integer(out, outcome.accepted);
-    out += ",\"duplicates\":";
-    append_integer(out, outcome.duplicates);
-    out += ",\"rejected\":";
-    append_integer(out, outcome.rejected);
+    out += '{';
+    append_member(out, "stream", stream);
+    append_member(out, "accepted", outcome.accepted);
+    append_member(out, "duplicates", outcome.duplicates);
+    append_member(out, "rejected", outcome.rejected);
     out += ",\"errors\":[";
     const std::size_t errors = std::min(outcome.errors.size(), limits::answer_list_max);
     for (std::size_t i = 0; i < errors; ++i) {
         const replica::IngestError& e = outcome.errors[i];
-        append_list_separator(out, i);
-        out += "{\"index\":";
-        append_integer(out, e.index);
-        out += ",\"code\":";
-        append_json_string(out, record::reject_name(e.reason));
-        out += ",\"message\":";
-        append_json_string(out, e.message);
+        append_comma(out);
+        out += '{';
+        append_member(out, "index", e.index);
+        append_member(out, "code", record::reject_name(e.reason));
+        append_member(out, "message", e.message);
         out += '}';
     }
     out += ']';
@@ -341,28 +332,23 @@ void append_ingest_answer(std::string& out, std::string_view stream, const repli
     const std::size_t duplicates = std::min(outcome.duplicate_of.size(), limits::answer_list_max);
     for (std::size_t i = 0; i < duplicates; ++i) {
         const replica::DuplicateOf& d = outcome.duplicate_of[i];
-        append_list_separator(out, i);
-        out += "{\"index\":";
-        append_integer(out, d.index);
-        out += ",\"partition\":";
-        append_integer(out, d.partition);
-        out += ",\"offset\":";
-        append_integer(out, d.offset);
+        append_comma(out);
+        out += '{';
+        append_member(out, "index", d.index);
+        append_member(out, "partition", d.partition);
+        append_member(out, "offset", d.offset);
         out += '}';
     }
     out += ']';
     if (outcome.duplicate_of_truncated || duplicates < outcome.duplicate_of.size())
         out += ",\"duplicate_of_truncated\":true";
     out += ",\"partitions\":[";
-    for (std::size_t i = 0; i < outcome.partitions.size(); ++i) {
-        const replica::PartitionRange& p = outcome.partitions[i];
-        append_list_separator(out, i);
-        out += "{\"partition\":";
-        append_integer(out, p.partition);
-        out += ",\"base_offset\":";
-        append_integer(out, p.base_offset);
-        out += ",\"count\":";
-        append_integer(out, p.count);
+    for (const replica::PartitionRange& p : outcome.partitions) {
+        append_comma(out);
+        out += '{';
+        append_member(out, "partition", p.partition);
+        append_member(out, "base_offset", p.base_offset);
+        append_member(out, "count", p.count);
         out += '}';
     }
     out += "],\"applied_index\":\"";

@@ -191,6 +191,32 @@ void append_base64(std::string& out, std::string_view bytes) {
     out += '=';
 }
 
+void append_comma(std::string& out) {
+    if (!out.ends_with('{') && !out.ends_with('[')) out += ',';
+}
+
+void append_name(std::string& out, std::string_view name) {
+    append_comma(out);
+    out += '"';
+    out += name;
+    out += "\":";
+}
+
+void append_member(std::string& out, std::string_view name, std::string_view text) {
+    append_name(out, name);
+    append_json_string(out, text);
+}
+
+void append_member(std::string& out, std::string_view name, std::int64_t number) {
+    append_name(out, name);
+    append_integer(out, number);
+}
+
+void append_flag(std::string& out, std::string_view name, bool flag) {
+    append_name(out, name);
+    out += flag ? "true" : "false";
+}
+
 bool is_json(std::string_view text) {
     constexpr std::size_t depth_max = 512;
     JsonText in{text};

@@ -12,15 +12,12 @@
 namespace weir::http {
 
 void append_event(std::string& out, const query::Event& event) {
-    out += "{\"cursor\":\"";
-    out += event.cursor.text();
-    out += "\",\"partition\":";
-    append_integer(out, event.partition);
-    out += ",\"offset\":";
-    append_integer(out, event.offset);
-    out += ",\"append_time\":\"";
-    out += record::format_rfc3339(event.append_time_ms);
-    out += "\",\"value\":";
+    out += '{';
+    append_member(out, "cursor", event.cursor.text());
+    append_member(out, "partition", event.partition);
+    append_member(out, "offset", event.offset);
+    append_member(out, "append_time", record::format_rfc3339(event.append_time_ms));
+    append_name(out, "value");
     // Valid JSON since it was accepted; an empty one is a tombstone.
     out += event.value.empty() ? std::string_view("null") : std::string_view(event.value);
     out += '}';

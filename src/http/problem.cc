@@ -155,25 +155,16 @@ Answer answer_of(const Problem& problem) {
     a.status = problem.status;
     a.content_type = "application/problem+json";
     std::string& out = a.body;
-    out += "{\"type\":\"about:blank\",\"title\":";
-    append_json_string(out, status_phrase(problem.status));
-    out += ",\"status\":";
-    append_integer(out, problem.status);
-    out += ",\"code\":";
-    append_json_string(out, problem.code);
-    out += ",\"detail\":";
-    append_json_string(out, problem.detail);
-    out += ",\"retryable\":";
-    out += problem.retryable ? "true" : "false";
-    if (problem.position >= 0) {
-        out += ",\"position\":";
-        append_integer(out, problem.position);
-    }
+    out += "{\"type\":\"about:blank\"";
+    append_member(out, "title", status_phrase(problem.status));
+    append_member(out, "status", problem.status);
+    append_member(out, "code", problem.code);
+    append_member(out, "detail", problem.detail);
+    append_flag(out, "retryable", problem.retryable);
+    if (problem.position >= 0) append_member(out, "position", problem.position);
     if (problem.line >= 0) {
-        out += ",\"line\":";
-        append_integer(out, problem.line);
-        out += ",\"column\":";
-        append_integer(out, problem.column);
+        append_member(out, "line", problem.line);
+        append_member(out, "column", problem.column);
     }
     out += "}\n";
     if (problem.retry_after_s >= 0) a.headers += "Retry-After: " + std::to_string(problem.retry_after_s) + "\r\n";

@@ -25,40 +25,40 @@ void append_csv_text(std::string& out, std::string_view text) {
     out += '"';
 }
 
-void append_csv_value(std::string& out, std::string_view type, const store::Value& value) {
+// What the two notations have alike; `quote` goes around what JSON has only strings for.
+void append_scalar(std::string& out, std::string_view type, const store::Value& value, std::string_view quote) {
     switch (value.type) {
-        case store::ValueType::null:
-            return;
         case store::ValueType::integer:
-            if (type == "TIMESTAMP")
+            if (type == "TIMESTAMP") {
+                out += quote;
                 out += record::format_rfc3339(value.integer);
-            else if (type == "BOOLEAN" && (value.integer == 0 || value.integer == 1))
+                out += quote;
+            } else if (type == "BOOLEAN" && (value.integer == 0 || value.integer == 1)) {
                 out += value.integer != 0 ? "true" : "false";
-            else
+            } else {
                 append_integer(out, value.integer);
+            }
             return;
         case store::ValueType::real:
             append_json_real(out, value.real);
             return;
-        case store::ValueType::text:
-            append_csv_text(out, value.text);
-            return;
         case store::ValueType::blob:
+            out += quote;
             append_base64(out, value.text);
+            out += quote;
             return;
+        case store::ValueType::null:
+        case store::ValueType::text:
+            CHECK(false);  // each notation has its own
     }
 }
 
-void append_columns(std::string& out, const std::vector<query::QueryColumn>& columns) {
-    out += '[';
-    for (std::size_t i = 0; i < columns.size(); ++i) {
-        out += i == 0 ? "{\"name\":" : ",{\"name\":";
-        append_json_string(out, columns[i].name);
-        out += ",\"type\":";
-        append_json_string(out, columns[i].type);
-        out += '}';
-    }
-    out += ']';
+void append_csv_value(std::string& out, std::string_view type, const store::Value& value) {
+    if (value.type == store::ValueType::null) return;
+    if (value.type == store::ValueType::text)
+        append_csv_text(out, value.text);
+    else
+        append_scalar(out, type, value, "");
 }
 
 void append_ms(std::string& out, double ms) {
@@ -91,37 +91,29 @@ std::string_view content_type_of(ResultFormat format) {
 }
 
 void append_json_value(std::string& out, std::string_view type, const store::Value& value) {
-    switch (value.type) {
-        case store::ValueType::null:
-            out += "null";
-            return;
-        case store::ValueType::integer:
-            if (type == "TIMESTAMP") {
-                append_json_string(out, record::format_rfc3339(value.integer));
-            } else if (type == "BOOLEAN" && (value.integer == 0 || value.integer == 1)) {
-                out += value.integer != 0 ? "true" : "false";
-            } else {
-                append_integer(out, value.integer);
-            }
-            return;
-        case store::ValueType::real:
-            append_json_real(out, value.real);
-            return;
-        case store::ValueType::text:
-            if (type == "JSON" && is_json(value.text)) {
-                // One row must stay one line in NDJSON: whitespace between tokens may hold line ends, strings may not.
-                for (const char c : value.text)
-                    out += c == '\n' || c == '\r' ? ' ' : c;
-            } else {
-                append_json_string(out, value.text);
-            }
-            return;
-        case store::ValueType::blob:
-            out += '"';
-            append_base64(out, value.text);
-            out += '"';
-            return;
+    if (value.type == store::ValueType::null) {
+        out += "null";
+    } else if (value.type != store::ValueType::text) {
+        append_scalar(out, type, value, "\"");
+    } else if (type == "JSON" && is_json(value.text)) {
+        // One row must stay one line in NDJSON: whitespace between tokens may hold line ends, strings may not.
+        for (const char c : value.text)
+            out += c == '\n' || c == '\r' ? ' ' : c;
+    } else {
+        append_json_string(out, value.text);
     }
+}
+
+void append_columns(std::string& out, const std::vector<query::QueryColumn>& columns) {
+    out += '[';
+    for (const query::QueryColumn& column : columns) {
+        append_comma(out);
+        out += '{';
+        append_member(out, "name", column.name);
+        append_member(out, "type", column.type);
+        out += '}';
+    }
+    out += ']';
 }
 
 void ResultWriter::columns(const std::vector<query::QueryColumn>& columns, std::string& out) {
@@ -202,14 +194,9 @@ void ResultWriter::end(const ResultEnd& end, std::string& out) {
     if (!began_) columns({}, out);
     if (format_ == ResultFormat::ndjson || format_ == ResultFormat::csv) return;
     out += ']';
-    if (format_ == ResultFormat::json_objects) {
-        out += ",\"rows\":";
-        append_integer(out, rows_);
-    }
-    out += ",\"truncated\":";
-    out += end.truncated ? "true" : "false";
-    out += ",\"applied_index\":";
-    append_json_string(out, end.applied_index);
+    if (format_ == ResultFormat::json_objects) append_member(out, "rows", rows_);
+    append_flag(out, "truncated", end.truncated);
+    append_member(out, "applied_index", end.applied_index);
     if (format_ == ResultFormat::rows) {
         out += ",\"elapsed_ms\":";
         append_ms(out, end.elapsed_ms);

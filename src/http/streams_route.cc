@@ -102,25 +102,12 @@ Result<StreamState> read_stream_state(const RouteContext& context, const record:
     return state;
 }
 
-void append_member(std::string& out, std::string_view name, std::string_view text) {
-    out += ",\"";
-    out += name;
-    out += "\":";
-    append_json_string(out, text);
-}
-
-void append_member(std::string& out, std::string_view name, std::int64_t number) {
-    out += ",\"";
-    out += name;
-    out += "\":";
-    append_integer(out, number);
-}
-
 void append_settings(std::string& out, const record::Stream& stream) {
     const record::Schema& schema = stream.schema;
     auto column = [&](int c) { return schema.columns[static_cast<std::size_t>(c)].name; };
-    out += "\"settings\":{\"partitions\":";
-    append_integer(out, schema.partitions);
+    append_name(out, "settings");
+    out += '{';
+    append_member(out, "partitions", schema.partitions);
     if (schema.partition_by >= 0) append_member(out, "partition_by", column(schema.partition_by));
     append_member(out, "retain", record::format_duration(stream.retain_ms));
     if (stream.retain_bytes >= 0) append_member(out, "retain_bytes", stream.retain_bytes);
@@ -140,20 +127,21 @@ void append_settings(std::string& out, const record::Stream& stream) {
         append_member(out, "dedup_within", record::format_duration(schema.dedup_within_ms));
     }
     append_member(out, "on_error", schema.on_error == record::OnError::dead_letter ? "DEAD LETTER" : "REJECT");
-    out += schema.lenient ? ",\"undeclared\":true" : ",\"undeclared\":false";
+    append_flag(out, "undeclared", schema.lenient);
     append_member(out, "statement", stream.statement);
     out += '}';
 }
 
 void append_columns(std::string& out, const record::Schema& schema) {
-    out += "\"columns\":[";
-    for (std::size_t i = 0; i < schema.columns.size(); ++i) {
-        const record::Column& c = schema.columns[i];
-        out += i == 0 ? "{\"name\":" : ",{\"name\":";
-        append_json_string(out, c.name);
+    append_name(out, "columns");
+    out += '[';
+    for (const record::Column& c : schema.columns) {
+        append_comma(out);
+        out += '{';
+        append_member(out, "name", c.name);
         append_member(out, "type", record::type_name(c.type));
         append_member(out, "path", c.path_text);
-        out += c.not_null ? ",\"not_null\":true" : ",\"not_null\":false";
+        append_flag(out, "not_null", c.not_null);
         if (!c.check_sql.empty()) append_member(out, "check", c.check_sql);
         if (!c.default_sql.empty()) append_member(out, "default", c.default_sql);
         out += '}';
@@ -272,8 +260,8 @@ Answer handle_stream(const RouteContext& context, const Call& call) {
     const std::string& node = context.options.node_id;
     Answer answer;
     std::string& out = answer.body;
-    out += "{\"name\":";
-    append_json_string(out, stream->name);
+    out += '{';
+    append_member(out, "name", stream->name);
     append_member(out, "id", stream->id.text());
     append_member(out, "leader", node);
     append_member(out, "shard", static_cast<std::int64_t>(shard.id().value));
@@ -281,20 +269,20 @@ Answer handle_stream(const RouteContext& context, const Call& call) {
     append_member(out, "created_at", record::format_rfc3339(stream->created_at_ms));
     out += ",\"partitions\":[";
     for (std::size_t p = 0; p < state.offsets.size(); ++p) {
-        out += p == 0 ? "{\"partition\":" : ",{\"partition\":";
-        append_integer(out, static_cast<std::int64_t>(p));
+        append_comma(out);
+        out += '{';
+        append_member(out, "partition", static_cast<std::int64_t>(p));
         append_member(out, "leader", node);
         append_member(out, "start_offset", state.offsets[p].first);
         append_member(out, "end_offset", state.offsets[p].second);
         out += '}';
     }
-    out += "],";
+    out += ']';
     append_columns(out, stream->schema);
-    out += ',';
     append_settings(out, *stream);
     const auto& [stored, duplicate, dead_lettered, refused_count] = state.counters;
-    out += ",\"counters\":{\"received\":";
-    append_integer(out, stored + duplicate + dead_lettered + refused_count);
+    out += ",\"counters\":{";
+    append_member(out, "received", stored + duplicate + dead_lettered + refused_count);
     append_member(out, "stored", stored);
     append_member(out, "duplicate", duplicate);
     append_member(out, "dead_lettered", dead_lettered);
@@ -309,15 +297,15 @@ Answer handle_cluster(const RouteContext& context) {
     replica::ShardPort& shard = context.parts.catalog.home();
     Answer answer;
     std::string& out = answer.body;
-    out += "{\"nodes\":[{\"name\":";
-    append_json_string(out, context.options.node_id);
+    out += "{\"nodes\":[{";
+    append_member(out, "name", context.options.node_id);
     append_member(out, "role", "leader");
     append_member(out, "address", context.address);
     append_member(out, "version", context.options.version);
-    out += "}],\"shards\":[{\"shard\":";
-    append_integer(out, shard.id().value);
+    out += "}],\"shards\":[{";
+    append_member(out, "shard", shard.id().value);
     append_member(out, "leader", context.options.node_id);
-    out += shard.ready() ? ",\"ready\":true" : ",\"ready\":false";
+    append_flag(out, "ready", shard.ready());
     append_member(out, "committed", static_cast<std::int64_t>(shard.committed().value));
     append_member(out, "visible", static_cast<std::int64_t>(shard.visible().value));
     out += "}]}\n";

@@ -5,6 +5,7 @@
 #include "http/detail/json_text.h"
 #include "http/detail/live_text.h"
 #include "http/detail/read_wait.h"
+#include "http/detail/result_writer.h"
 #include "http/detail/ws_frame.h"
 
 #include <algorithm>
@@ -219,18 +220,10 @@ void Tails::confirm(Tail& tail) {
     } else {
         std::string members;
         if (tail.topic == Topic::stream) {
-            members = ",\"cursor\":\"" + tail.cursor.text() + '"';
+            append_member(members, "cursor", tail.cursor.text());
         } else if (tail.topic == Topic::view) {
-            const auto& columns = shards_.at(tail.shard.value).views.at(tail.object).feed.shape().columns;
-            members = ",\"columns\":[";
-            for (std::size_t i = 0; i < columns.size(); ++i) {
-                members += i == 0 ? "{\"name\":" : ",{\"name\":";
-                append_json_string(members, columns[i].name);
-                members += ",\"type\":";
-                append_json_string(members, columns[i].type);
-                members += '}';
-            }
-            members += ']';
+            append_name(members, "columns");
+            append_columns(members, shards_.at(tail.shard.value).views.at(tail.object).feed.shape().columns);
         } else {
             members = ",\"series\":[";
             for (std::size_t i = 0; i < tail.series.size(); ++i) {
@@ -290,11 +283,10 @@ void Tails::hear(Client& client, std::string_view message) {
     const auto answer = [&](std::string_view op, const Error& error) {
         std::string out = "{\"op\":\"";
         out += op;
-        out += "\",\"id\":" + std::to_string(id) + ",\"code\":";
-        append_json_string(out, errc_name(error.code));
-        out += ",\"detail\":";
-        append_json_string(out, error.detail);
-        if (error.position >= 0) out += ",\"position\":" + std::to_string(error.position);
+        out += "\",\"id\":" + std::to_string(id);
+        append_member(out, "code", errc_name(error.code));
+        append_member(out, "detail", error.detail);
+        if (error.position >= 0) append_member(out, "position", error.position);
         send(client, out + '}');
     };
     if (!request) return answer("error", request.error());
@@ -349,12 +341,10 @@ void Tails::refuse(Client& client, const Problem& problem) {
 void Tails::end(Tail& tail, std::string_view code, std::string_view detail) {
     Client& client = client_of(tail);
     const TailId id = tail.id;
-    std::string members = client.is_socket ? "," : "{";
-    members += "\"code\":";
-    append_json_string(members, code);
-    members += ",\"detail\":";
-    append_json_string(members, detail);
-    if (const std::string place = place_text(tail); !place.empty()) members += ",\"cursor\":\"" + place + '"';
+    std::string members = client.is_socket ? "" : "{";
+    append_member(members, "code", code);
+    append_member(members, "detail", detail);
+    if (const std::string place = place_text(tail); !place.empty()) append_member(members, "cursor", place);
     if (client.is_socket) {
         say(tail, "end", {}, members);
         return remove(id);

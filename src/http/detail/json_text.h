@@ -15,6 +15,13 @@ void append_integer(std::string& out, std::int64_t value);
 // NaN, which JSON cannot say, are null.
 void append_json_real(std::string& out, double value);
 void append_base64(std::string& out, std::string_view bytes);
+// A comma, unless the object or list that `out` ends in has just begun.
+void append_comma(std::string& out);
+// Members of the object that `out` ends in, with the comma before them. Names are written as they are.
+void append_name(std::string& out, std::string_view name);  // "name":, the value is for the caller to append
+void append_member(std::string& out, std::string_view name, std::string_view text);
+void append_member(std::string& out, std::string_view name, std::int64_t number);
+void append_flag(std::string& out, std::string_view name, bool flag);
 // Whether `text` is exactly one JSON value (RFC 8259), nested at most 512 deep. Strings are checked for escapes and
 // control bytes, not for UTF-8. Iterative.
 bool is_json(std::string_view text);

@@ -34,6 +34,9 @@ struct ResultEnd {
 // JSON as itself where it is valid, else as text.
 void append_json_value(std::string& out, std::string_view type, const store::Value& value);
 
+// [{"name":...,"type":...},...]
+void append_columns(std::string& out, const std::vector<query::QueryColumn>& columns);
+
 class ResultWriter {
   public:
     explicit ResultWriter(ResultFormat format) : format_(format) {}

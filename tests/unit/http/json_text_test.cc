@@ -53,6 +53,25 @@ TEST_CASE("append_base64") {
     f("\xFF\xFE\xFD\xFC", "//79/A==");
 }
 
+TEST_CASE("members and elements have their commas between them") {
+    std::string out = "[";
+    for (const bool flag : {true, false}) {
+        append_comma(out);
+        out += '{';
+        append_member(out, "text", "a\"[{");
+        append_member(out, "number", -7);
+        append_name(out, "list");
+        out += "[]";
+        append_flag(out, "flag", flag);
+        out += '}';
+    }
+    CHECK(out == R"([{"text":"a\"[{","number":-7,"list":[],"flag":true},)"
+                 R"({"text":"a\"[{","number":-7,"list":[],"flag":false})");
+    std::string behind;  // what others put into an object of theirs
+    append_member(behind, "n", 1);
+    CHECK(behind == ",\"n\":1");
+}
+
 TEST_CASE("is_json accepts one value and nothing else") {
     for (const char* good : {"1", " -0.5e+3 ", "\"a\\u00e9\\n\"", "true", "null", "[]", "{}",
                              "[1,[2,{\"a\":[]}],\"x\"]", "{\"a\":1,\"b\":{\"c\":null}}", "[ { } , [ ] ]"})
