@@ -169,6 +169,8 @@ Status Applier::apply_entry(const log::Entry& entry, const log::EntryBuffer* buf
             drop_catalog(drop->id);
             answer({});
         } else if (const auto* stream = std::get_if<log::DefineStream>(&section)) {
+            // Where segments end hangs on the definition as of their append.
+            if (streams_.contains(stream->id)) TRY(flush_logs());
             answer(define_stream(*stream, append_ms));
         } else if (const auto* view = std::get_if<log::DefineView>(&section)) {
             answer(define_view(*view, append_ms));
@@ -249,7 +251,9 @@ Status Applier::apply_batch(const log::BatchSection& section, const log::EntryBu
 
 Status Applier::feed_views(Stream& stream, const log::BatchSection& section, const log::EntryBuffer::Part* part,
                            std::int64_t append_ms) {
-    if (part != nullptr && !part->carried.empty()) {
+    // What was validated under an earlier definition has other columns: replay reads them from the bytes, and so it is
+    // done here.
+    if (part != nullptr && !part->carried.empty() && section.version == stream.def->version) {
         std::int64_t offset = section.base_offset;
         for (const auto& carried : part->carried) {
             for (auto* view : stream.views) {
@@ -443,6 +447,7 @@ Status Applier::apply_retain(const log::Retain& retain) {
     const auto it = streams_.find(retain.stream);
     if (it == streams_.end()) return {};
     Stream& stream = *it->second;
+    if (retain.version < stream.def->version) return {};
     TRY(flush_logs());
     auto cut = [&](log::PartitionLog& log, PartitionNo p) {
         std::int64_t offset = log.offset_before(retain.appended_before_ms);
@@ -658,6 +663,7 @@ Status Applier::begin_checkpoint() {
             runs.fresh.push_back({bucket, std::move(ids)});
         }
         stream->recent.clear();
+        stream->checkpoint_within_ms = stream->def->schema.dedup_within_ms;
         job.streams.push_back(std::move(runs));
     }
     job.dirs.push_back(options_.dir + "/streams");
@@ -723,6 +729,7 @@ void Applier::checkpoint_done(CheckpointDone&& done) {
         Stream& stream = *it->second;
         stream.next_run = std::max(stream.next_run, result.next_run);
         stream.runs = std::move(result.runs);
+        rebucket(stream.runs, stream.checkpoint_within_ms, stream.def->schema.dedup_within_ms);
         // A bucket that expired while the checkpoint ran.
         std::vector<std::string> expired;
         std::erase_if(stream.runs, [&](const auto& run) {

@@ -114,6 +114,7 @@ class Applier {
         // log must be kept for a view that is being built. Neither decides anything here before it is an entry.
         std::function<void(ObjectId, std::int64_t tick_due_ms, bool keep_log)> stream_needs = {};
         std::function<void(ObjectId)> view_caught_up = {};  // an entry "view live" is due; said again after a start
+        std::function<void(StreamFacts&&)> stream_altered = {};  // has another definition; recent is empty here
     };
 
     // Opens the shard at its checkpoint. Errors: corrupt (says what and what to do), io, disk_full.
@@ -170,6 +171,8 @@ class Applier {
     Status put_catalog(const log::CatalogPut& put);
     void drop_catalog(ObjectId id);
     Status define_stream(const log::DefineStream& define, std::int64_t append_ms);
+    Status alter_stream(Stream& stream, const log::DefineStream& define);
+    void change_within(Stream& stream, std::int64_t from_ms, std::int64_t to_ms);
     Status define_view(const log::DefineView& define, std::int64_t append_ms);
     View* view_named(const std::string& name) const;
     Status check_replaceable(const View& view, const Stream& stream, const sql::CreateView& create) const;

@@ -21,7 +21,35 @@ bool is_replacement(const log::CatalogPut& put) {
     return view != nullptr && view->or_replace;
 }
 
+Result<sql::CreateStream> stream_statement(const log::DefineStream& define) {
+    auto parsed = sql::parse(define.statement);
+    if (!parsed) return parsed.error();
+    auto* create = std::get_if<sql::CreateStream>(&parsed.value());
+    if (create == nullptr) return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE STREAM"};
+    return std::move(*create);
+}
+
+std::shared_ptr<const record::Stream> stream_of(const log::DefineStream& define, const sql::CreateStream& create,
+                                                std::int64_t created_at_ms) {
+    auto def = std::make_shared<record::Stream>();
+    def->id = define.id;
+    def->name = define.name;
+    def->version = define.version;
+    def->schema = create.schema;
+    def->retain_ms = create.retain_ms;
+    def->retain_bytes = create.retain_bytes;
+    def->statement = define.statement;
+    def->created_at_ms = created_at_ms;
+    return def;
+}
+
 }  // namespace
+
+void rebucket(std::vector<std::shared_ptr<const dedup::Run>>& runs, std::int64_t from_ms, std::int64_t to_ms) {
+    if (from_ms == to_ms) return;
+    for (auto& run : runs)
+        run = dedup::in_bucket(run, dedup::rebucketed(run->state().bucket, from_ms, to_ms));
+}
 
 Status Applier::put_catalog(const log::CatalogPut& put) {
     const auto named = names_.find(folded(put.name));
@@ -64,20 +92,9 @@ void Applier::drop_catalog(ObjectId id) {
 }
 
 Status Applier::define_stream(const log::DefineStream& define, std::int64_t append_ms) {
-    if (streams_.contains(define.id)) return {};  // proposed twice, as after a crash
-    auto parsed = sql::parse(define.statement);
-    if (!parsed) return parsed.error();
-    const auto* create = std::get_if<sql::CreateStream>(&parsed.value());
-    if (create == nullptr) return Error{Errc::corrupt, "the definition of " + define.name + " is not CREATE STREAM"};
-    auto def = std::make_shared<record::Stream>();
-    def->id = define.id;
-    def->name = define.name;
-    def->version = define.version;
-    def->schema = create->schema;
-    def->retain_ms = create->retain_ms;
-    def->retain_bytes = create->retain_bytes;
-    def->statement = define.statement;
-    def->created_at_ms = append_ms;
+    if (const auto it = streams_.find(define.id); it != streams_.end()) return alter_stream(*it->second, define);
+    const auto create = TRY(stream_statement(define));
+    const auto def = stream_of(define, create, append_ms);
 
     auto stream = std::make_unique<Stream>();
     stream->def = def;
@@ -121,6 +138,75 @@ Status Applier::define_stream(const log::DefineStream& define, std::int64_t appe
     definitions_changed_ = true;
     if (recovered_) outputs_.stream_defined(facts_of(present, true));
     return {};
+}
+
+// Another definition of a stream, from this entry on. Everything that hangs on it changes here, at one place of the
+// log.
+Status Applier::alter_stream(Stream& stream, const log::DefineStream& define) {
+    const record::Stream& old = *stream.def;
+    // CREATE proposed twice, as after a crash; or this very ALTER.
+    if (define.version == 1 || (define.version == old.version && define.statement == old.statement)) return {};
+    if (define.version != old.version + 1) {
+        return Error{Errc::conflict,
+                     "the definition of " + old.name +
+                         " was changed by somebody else in the same moment: look at it, and repeat what "
+                         "is still to do"};
+    }
+    const auto create = TRY(stream_statement(define));
+    TRY(sql::check_change(TRY(stream_statement({old.id, old.version, old.name, old.statement})), create));
+    const record::Schema& schema = create.schema;
+    const bool times_change =
+        schema.delay_ms != old.schema.delay_ms || schema.idle_after_ms != old.schema.idle_after_ms;
+    for (const auto* view : stream.views) {
+        // How far its build is differs between replicas.
+        if (times_change && view->build)
+            return Error{Errc::building, "view " + view->name +
+                                             " is being built, and its windows follow DELAY and IDLE "
+                                             "AFTER: ALTER them when it is live (SHOW VIEWS)"};
+    }
+    const auto def = stream_of(define, create, old.created_at_ms);
+    const std::int64_t old_within_ms = old.schema.dedup_within_ms;
+    stream.def = def;
+    for (auto& partition : stream.partitions)
+        partition->set_options(partition_options(*def));
+    stream.dead->set_options(partition_options(*def));
+    stream.journal->set_options(journal_options(*def));
+    change_within(stream, old_within_ms, schema.dedup_within_ms);
+    for (auto* view : stream.views) {
+        if (view->plan.tumble.delay_ms == schema.delay_ms) continue;
+        view->plan.tumble.delay_ms = schema.delay_ms;
+        if (view->tumble) view->tumble->set_delay(schema.delay_ms);
+        view->changed = view->touched = true;
+    }
+    stream.told_due_ms = INT64_MIN;  // ticks may be due at other times
+    touch(stream);
+    if (writes_rows()) {
+        row_changes_.push_back([this, def]() -> Status {
+            auto update = TRY(database_->prepare("UPDATE _objects SET version = ?2, statement = ?3 WHERE id = ?1"));
+            update->bind(1, store::Value::of(static_cast<std::int64_t>(def->id.packed())));
+            update->bind(2, store::Value::of(static_cast<std::int64_t>(def->version)));
+            update->bind(3, store::Value::of(std::string_view(def->statement)));
+            TRY(update->step());
+            return {};
+        });
+    }
+    definitions_changed_ = true;
+    if (recovered_ && outputs_.stream_altered) outputs_.stream_altered(facts_of(stream, false));
+    return {};
+}
+
+// The dedup buckets have another width: everything that counts in them is counted again.
+void Applier::change_within(Stream& stream, std::int64_t from_ms, std::int64_t to_ms) {
+    if (from_ms == to_ms) return;
+    rebucket(stream.runs, from_ms, to_ms);
+    if (stream.expired_bucket != INT64_MIN)
+        stream.expired_bucket = dedup::expired_rebucketed(stream.expired_bucket, from_ms, to_ms);
+    std::map<std::int64_t, std::vector<dedup::RunEntry>> recent;
+    for (auto& [bucket, ids] : stream.recent) {
+        auto& into = recent[dedup::rebucketed(bucket, from_ms, to_ms)];
+        into.insert(into.end(), ids.begin(), ids.end());
+    }
+    stream.recent = std::move(recent);
 }
 
 Applier::View* Applier::view_named(const std::string& name) const {

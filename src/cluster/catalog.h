@@ -56,6 +56,8 @@ class Catalog {
     // Errors: already_exists, invalid_argument, conflict, not_found, timed_out, overloaded, recovering.
     virtual Result<Changed> create(const sql::CreateStream& statement) = 0;
     virtual Result<Changed> create(const sql::CreateView& statement) = 0;
+    // One entry of the stream's shard, with the whole new definition. Errors: also building.
+    virtual Result<Changed> alter(const sql::AlterStream& statement) = 0;
     virtual Result<Changed> drop(const sql::DropObject& statement) = 0;
     // Moves the view's watermarks to the highest event time it has seen, minus DELAY. Errors: also building.
     virtual Result<Changed> flush(const sql::FlushView& statement) = 0;

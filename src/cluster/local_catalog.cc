@@ -89,6 +89,15 @@ std::string definition_of(const std::string& statement) {
     return {};
 }
 
+// The statement that a stream of the snapshot was made by, or altered to.
+Result<sql::CreateStream> stream_of(const record::Stream& stream) {
+    auto parsed = sql::parse(stream.statement);
+    if (!parsed) return parsed.error();
+    auto* create = std::get_if<sql::CreateStream>(&parsed.value());
+    if (create == nullptr) return Error{Errc::corrupt, "the definition of " + stream.name + " is not CREATE STREAM"};
+    return std::move(*create);
+}
+
 class Local final : public LocalCatalog {
   public:
     explicit Local(bool undeclared) : undeclared_(undeclared), snapshot_(std::make_shared<CatalogSnapshot>()) {}
@@ -101,6 +110,7 @@ class Local final : public LocalCatalog {
 
     Result<Changed> create(const sql::CreateStream& statement) override;
     Result<Changed> create(const sql::CreateView& statement) override;
+    Result<Changed> alter(const sql::AlterStream& statement) override;
     Result<Changed> drop(const sql::DropObject& statement) override;
     Result<Changed> flush(const sql::FlushView& statement) override;
     Result<record::StreamPtr> ensure_stream(std::string_view name, Undeclared kind) override;
@@ -108,6 +118,7 @@ class Local final : public LocalCatalog {
   private:
     Status may_change() const;
     Result<Changed> replace(const record::Stream& stream, const sql::CreateStream& statement);
+    Result<Changed> redefine(const record::Stream& stream, sql::CreateStream next);
     Result<Changed> create_object(log::CatalogPut put, ObjectId stream);
     Result<Changed> wait(const Promise& promise);
     bool propose(const log::Section& section, std::function<void(LogIndex, Status)> applied, bool gives_id = false);
@@ -279,12 +290,45 @@ Result<Changed> Local::create(const sql::CreateStream& as_written) {
     return changed;
 }
 
-// A stream's events are all there is of it: OR REPLACE takes the definition that it has.
+// The stream by another definition. Errors: conflict, also where another statement changed it first.
+Result<Changed> Local::redefine(const record::Stream& stream, sql::CreateStream next) {
+    std::string statement = sql::definition(std::move(next));
+    if (definition_of(stream.statement) == statement) return Changed{false, stream.id, shard_->visible()};
+    auto promise = std::make_shared<std::promise<Outcome>>();
+    const log::DefineStream define{stream.id, stream.version + 1, stream.name, std::move(statement)};
+    const bool taken = propose(define, [promise, id = stream.id](LogIndex index, Status status) {
+        promise->set_value({std::move(status), id, index});
+    });
+    if (!taken) return Error{Errc::shutting_down, "the server is stopping"};
+    return wait(promise);
+}
+
+// A stream keeps its events: OR REPLACE does what ALTER can without losing any.
 Result<Changed> Local::replace(const record::Stream& stream, const sql::CreateStream& statement) {
-    if (definition_of(stream.statement) == sql::definition(statement))
-        return Changed{false, stream.id, shard_->visible()};
-    return Error{Errc::conflict, "stream " + stream.name + " has another definition, and its events would be lost: " +
-                                     "DROP STREAM and CREATE it if they may go, or CREATE a stream of another name"};
+    auto present = TRY(stream_of(stream));
+    TRY(sql::check_change(present, statement));
+    if (const std::string loss = sql::loss_text(present, statement); !loss.empty())
+        return Error{Errc::conflict, "OR REPLACE loses nothing, and " + loss + ". ALTER STREAM " + stream.name +
+                                         " SET ... does it, if events may go"};
+    TRY(check_checks(statement));
+    return redefine(stream, statement);
+}
+
+Result<Changed> Local::alter(const sql::AlterStream& as_written) {
+    TRY(may_change());
+    const auto present = snapshot();
+    const auto stream = present->stream(as_written.name);
+    if (stream == nullptr) {
+        if (as_written.if_exists) return Changed{false, {}, shard_->visible()};
+        const bool is_view = present->view(as_written.name) != nullptr;
+        return Error{Errc::not_found,
+                     "there is no stream named " + as_written.name +
+                         (is_view ? ", but a view: CREATE OR REPLACE MATERIALIZED VIEW changes one" : "")};
+    }
+    auto next = TRY(sql::altered(TRY(stream_of(*stream)), as_written));
+    TRY(settle_defaults(next));
+    TRY(check_checks(next));
+    return redefine(*stream, std::move(next));
 }
 
 Result<Changed> Local::create(const sql::CreateView& statement) {

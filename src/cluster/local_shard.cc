@@ -242,6 +242,9 @@ Status Shard::open(obs::Metrics& metrics,
                 live.applied = [](LogIndex, const Status&) {};
                 live.alone = true;  // the build reads whole entries
                 (void)admission_inbox_.post(std::move(live));
+            },
+            [this](apply::StreamFacts&& facts) {
+                (void)admission_inbox_.post(replica::message::StreamAltered{admission_of(std::move(facts))});
             }}));
     register_metrics(metrics);
     return {};

@@ -117,6 +117,12 @@ struct Generation {
     }
 };
 
+std::int64_t floor_div(__int128_t a, std::int64_t b) {
+    const __int128_t quotient = a / b - (a % b < 0 ? 1 : 0);
+    if (quotient < INT64_MIN + 2) return INT64_MIN + 2;  // INT64_MIN: nothing, where buckets expire
+    return quotient > INT64_MAX ? INT64_MAX : static_cast<std::int64_t>(quotient);
+}
+
 // A run as look-ups see it, without virtual calls.
 struct RunSlot {
     std::shared_ptr<const Run> run;
@@ -133,6 +139,16 @@ std::int64_t bucket_width_ms(std::int64_t within_ms) {
 std::int64_t bucket_of(std::int64_t append_ms, std::int64_t within_ms) {
     const std::int64_t width = bucket_width_ms(within_ms);
     return append_ms / width - (append_ms % width < 0 ? 1 : 0);
+}
+
+std::int64_t rebucketed(std::int64_t bucket, std::int64_t from_within_ms, std::int64_t to_within_ms) {
+    const __int128_t behind = (static_cast<__int128_t>(bucket) + 1) * bucket_width_ms(from_within_ms);
+    return floor_div(behind - 1, bucket_width_ms(to_within_ms));
+}
+
+std::int64_t expired_rebucketed(std::int64_t bucket, std::int64_t from_within_ms, std::int64_t to_within_ms) {
+    const __int128_t behind = (static_cast<__int128_t>(bucket) + 1) * bucket_width_ms(from_within_ms);
+    return floor_div(behind, bucket_width_ms(to_within_ms)) - 1;
 }
 
 RunMemory run_memory(std::size_t dedup_memory) {
@@ -360,6 +376,20 @@ void Index::expire_through(std::int64_t bucket) {
         for (const auto& generation : state_->generations)
             through = std::max(through, generation->greatest_entry);
     state_->dead_through = std::max(state_->dead_through, through);
+}
+
+void Index::change_within(std::int64_t from_ms, std::int64_t to_ms) {
+    for (RunSlot& slot : state_->runs)
+        slot.run = in_bucket(slot.run, rebucketed(slot.run->state().bucket, from_ms, to_ms));
+    if (state_->expired_through != INT64_MIN)
+        state_->expired_through = expired_rebucketed(state_->expired_through, from_ms, to_ms);
+    // Several may have become one: it begins where the first of them did.
+    std::deque<State::BucketMark> marks;
+    for (const State::BucketMark& mark : state_->marks) {
+        const std::int64_t bucket = rebucketed(mark.bucket, from_ms, to_ms);
+        if (marks.empty() || marks.back().bucket < bucket) marks.push_back({bucket, mark.first_entry});
+    }
+    state_->marks = std::move(marks);
 }
 
 void Index::set_memory_budget(std::size_t bytes) {

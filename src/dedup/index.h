@@ -22,6 +22,11 @@ namespace weir::dedup {
 std::int64_t bucket_width_ms(std::int64_t within_ms);
 std::int64_t bucket_of(std::int64_t append_ms, std::int64_t within_ms);
 
+// WITHIN changed, and with it the buckets' width. The bucket that now holds all ids of `bucket`: none is forgotten
+// before its time. Of buckets that have expired: the last one all of whose ids have.
+std::int64_t rebucketed(std::int64_t bucket, std::int64_t from_within_ms, std::int64_t to_within_ms);
+std::int64_t expired_rebucketed(std::int64_t bucket, std::int64_t from_within_ms, std::int64_t to_within_ms);
+
 // How `dedup_memory` is divided: half of it is for the tables, within which admission and the checkpoints keep them;
 // the rest, less a little to spare, for the fences and filters of all streams' runs together.
 struct RunMemory {
@@ -72,6 +77,9 @@ class Index {
     // Everything at or below the bucket is expired (decided by the leader, an entry): runs of it are dropped, and a
     // later adopt() does not bring them back.
     void expire_through(std::int64_t bucket);
+
+    // WITHIN changed: from here on buckets count in the new width. What has expired stays so.
+    void change_within(std::int64_t from_ms, std::int64_t to_ms);
 
     // What fences and filters may take together. The newest runs' filters have it: others are dropped, at once and in
     // adopt(), also where a newer run has none yet (load_filters() gives it one at the next checkpoint); fences stay.

@@ -305,6 +305,30 @@ class FileRun final : public Run {
     mutable std::atomic<bool> has_filter_ = false;
 };
 
+class RebucketedRun final : public Run {
+  public:
+    RebucketedRun(std::shared_ptr<const Run> run, std::int64_t bucket) : run_(std::move(run)), state_(run_->state()) {
+        state_.bucket = bucket;
+    }
+    const RunState& state() const override { return state_; }
+    const std::string& path() const override { return run_->path(); }
+    bool has_filter() const override { return run_->has_filter(); }
+    std::size_t memory_bytes() const override { return run_->memory_bytes(); }
+    FilterView filter() const override { return run_->filter(); }
+    void drop_filter() const override { run_->drop_filter(); }
+    void prefetch(const record::Fingerprint& id) const override { run_->prefetch(id); }
+    bool may_hold(const record::Fingerprint& id) const override { return run_->may_hold(id); }
+    Result<std::optional<Place>> find(const record::Fingerprint& id) const override { return run_->find(id); }
+    std::uint64_t page_count() const override { return run_->page_count(); }
+    Status read_pages(std::uint64_t page, std::uint64_t count, std::vector<RunEntry>& out) const override {
+        return run_->read_pages(page, count, out);
+    }
+
+  private:
+    const std::shared_ptr<const Run> run_;
+    RunState state_;
+};
+
 Status FileRun::load(bool with_filter) {
     const std::uint64_t bytes = TRY(file_->size());
     if (bytes < sizeof(Footer)) return damaged(path_, "is too short for a run: " + std::to_string(bytes) + " bytes");
@@ -454,6 +478,11 @@ Result<std::shared_ptr<const Run>> Run::open(os::Disk& disk, const std::string& 
     auto run = std::make_shared<FileRun>(path, state, TRY(disk.open(path, os::OpenMode::read)));
     TRY(run->load(with_filter));
     return std::shared_ptr<const Run>(std::move(run));
+}
+
+std::shared_ptr<const Run> in_bucket(std::shared_ptr<const Run> run, std::int64_t bucket) {
+    if (run->state().bucket == bucket) return run;
+    return std::make_shared<RebucketedRun>(std::move(run), bucket);
 }
 
 Status write_run(os::Disk& disk, const std::string& path, std::vector<RunEntry>&& entries) {

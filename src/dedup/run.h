@@ -100,6 +100,9 @@ class Run {
     virtual Status read_pages(std::uint64_t page, std::uint64_t count, std::vector<RunEntry>& out) const = 0;
 };
 
+// The same run, counted to another bucket: the widths of buckets changed. Shares file, fences and filter.
+std::shared_ptr<const Run> in_bucket(std::shared_ptr<const Run> run, std::int64_t bucket);
+
 // Sorts `entries` (any order, no two with one id) and writes a run at `path`, synced (the folder too); what stood there
 // before is overwritten. Takes as much memory again as the entries. Errors: disk_full, io; the file may be there in
 // part.

@@ -251,12 +251,6 @@ Answer IngestDoor::finish(const IngestOperation& op, const replica::IngestOutcom
     if (outcome.status) return answer_to(op.plan.stream, outcome);
     const Error& error = outcome.status.error();
     if (error.code == Errc::timed_out) return unknown_outcome(error.detail);
-    // A definition changes only by DROP and CREATE today, which is rare: the body has gone with the request, so that
-    // the sender repeats it, and no copy is kept for a second decoding here.
-    if (error.code == Errc::conflict)
-        return answer_of(problem_of({Errc::overloaded, "the definition of stream " + op.plan.stream +
-                                                           " changed while this request was under way; nothing was "
-                                                           "stored, send it again"}));
     return answer_of(problem_of(error));
 }
 

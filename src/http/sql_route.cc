@@ -150,6 +150,7 @@ struct IsRead {
     bool operator()(const sql::Show&) const { return true; }
     bool operator()(const sql::CreateStream&) const { return false; }
     bool operator()(const sql::CreateView&) const { return false; }
+    bool operator()(const sql::AlterStream&) const { return false; }
     bool operator()(const sql::DropObject&) const { return false; }
     bool operator()(const sql::FlushView&) const { return false; }
 };
@@ -195,6 +196,8 @@ Answer handle_sql(const RouteContext& context, const Call& call, const Parameter
         return changed_answer(context, call, request, catalog.create(*s));
     if (const auto* s = std::get_if<sql::CreateView>(&statement))
         return changed_answer(context, call, request, catalog.create(*s));
+    if (const auto* s = std::get_if<sql::AlterStream>(&statement))
+        return changed_answer(context, call, request, catalog.alter(*s));
     if (const auto* s = std::get_if<sql::DropObject>(&statement))
         return changed_answer(context, call, request, catalog.drop(*s));
     if (const auto* s = std::get_if<sql::FlushView>(&statement))

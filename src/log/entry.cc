@@ -93,6 +93,7 @@ void write_body(WireWriter& out, const Section& section) {
             out.i64(s.appended_before_ms);
             out.i64(s.bytes_kept);
             out.i64(s.dedup_bucket);
+            out.u32(s.version);
         }
         void operator()(const Tick& s) const { out.u64(s.stream.packed()); }
         void operator()(const Flush& s) const { out.u64(s.view.packed()); }
@@ -189,6 +190,7 @@ Result<Section> read_body(SectionType type, std::string_view body) {
             s.appended_before_ms = in.i64();
             s.bytes_kept = in.i64();
             s.dedup_bucket = in.i64();
+            if (in.ok() && !in.at_end()) s.version = in.u32();
             return whole(s);
         }
         case SectionType::tick:

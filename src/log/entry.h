@@ -13,6 +13,7 @@
 //   drop stream: id u64 | with its views: u8 1      drop view: id u64
 //   retain:   stream u64 | segments whose appends are all before, i64 | bytes to keep i64 (-1: any) | dedup buckets
 //   through, i64
+//             | definition version that it was decided under, u32 (none in entries of before there was ALTER)
 //   tick:          stream u64     its quiet partitions' watermarks move with the entry's append time
 //   flush:         view u64       its watermarks move to the highest event time seen minus DELAY
 //   view live:     view u64       a view that was being built is read from here on
@@ -92,6 +93,8 @@ struct Retain {
     std::int64_t appended_before_ms = INT64_MIN;  // whole segments below
     std::int64_t bytes_kept = -1;
     std::int64_t dedup_bucket = INT64_MIN;  // this bucket and older ones are forgotten
+    // Behind an ALTER the entry does nothing: RETAIN or the buckets' width may be others. The leader decides again.
+    std::uint32_t version = 1;
 };
 
 struct Tick {

@@ -62,6 +62,11 @@ class FileJournal final : public Journal {
 
     Status make_real();
     Status append(const JournalRecord& record) override;
+    void set_options(const JournalOptions& options) override {
+        CHECK(queue_.empty());
+        options_ = options;
+        options_.file_ms = std::max<std::int64_t>(options_.file_ms, 1);
+    }
     Status flush() override;
     Status sync() override { return dirty_.sync(); }
     const JournalState& state() const override { return state_; }

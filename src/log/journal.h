@@ -71,6 +71,8 @@ class Journal {
     // Queued until flush(). Errors (nothing is queued): invalid_argument (an index of 0 or below the last; the last
     // index once more after advance_before() gave up its record, as its file's name may not come back), too_large.
     virtual Status append(const JournalRecord& record) = 0;
+    // For what is appended from here on. Flush before: what is queued is cut when it is written.
+    virtual void set_options(const JournalOptions& options) = 0;
     virtual Status
     flush() = 0;  // page cache. On an error state() is as before, the queue is kept: a later flush() tries again
     virtual Status sync() = 0;  // fdatasync of what was flushed since the last sync; new files' folder too

@@ -57,12 +57,15 @@ Error corrupt_at(const std::string& path, std::uint64_t position, const std::str
 class SegmentedLog final : public PartitionLog {
   public:
     SegmentedLog(os::Disk& disk, std::string dir, PartitionState state, PartitionOptions options)
-        : disk_(disk), dir_(std::move(dir)), state_(std::move(state)), options_(options), dirty_(disk) {
+        : disk_(disk), dir_(std::move(dir)), state_(std::move(state)), options_(within_limits(options)), dirty_(disk) {
         for (const SegmentState& segment : state_.segments)
             bytes_ += segment.log_bytes;
         end_offset_ = state_.end_offset;
-        options_.index_interval = std::min(options_.index_interval, index_interval_max);
-        options_.segment_ms = std::max<std::int64_t>(options_.segment_ms, 1);
+    }
+
+    void set_options(const PartitionOptions& options) override {
+        CHECK(queue_.empty());
+        options_ = within_limits(options);
     }
 
     Status make_real();
@@ -112,6 +115,11 @@ class SegmentedLog final : public PartitionLog {
     };
 
     Result<Tail> open_last();
+    static PartitionOptions within_limits(PartitionOptions options) {
+        options.index_interval = std::min(options.index_interval, index_interval_max);
+        options.segment_ms = std::max<std::int64_t>(options.segment_ms, 1);
+        return options;
+    }
     Result<Tail> make_segment(std::int64_t base_offset);
     Status write(Tail& tail);
 

@@ -78,6 +78,8 @@ class PartitionLog {
     // io) nothing of it counts: state() is as before and the queue is kept, so that a later flush() tries the whole of
     // it again.
     virtual Status flush() = 0;
+    // For what is appended from here on. Flush before: what is queued is cut when it is written.
+    virtual void set_options(const PartitionOptions& options) = 0;
     virtual Status sync() = 0;  // fdatasync of what was flushed since the last sync; new files' folder too
     virtual std::int64_t start_offset() const = 0;
     virtual std::int64_t end_offset() const = 0;      // what is queued included

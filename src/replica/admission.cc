@@ -68,6 +68,7 @@ struct Admission::StreamState {
     std::unique_ptr<dedup::Index> index;       // null: no DEDUP
     std::int32_t next_partition = 0;           // for streams with neither BY nor DEDUP KEY
     std::uint64_t duplicate = 0, refused = 0;  // since the last entry that told
+    std::uint32_t version = UINT32_MAX;        // the oldest one that what is pending was validated under
     LogIndex bucket_begun;                     // the entry for which the index knows the bucket
     bool touched = false;
     bool batch_partition_chosen = false;  // in the pending entry
@@ -124,6 +125,20 @@ void Admission::define(StreamAdmission&& admission) {
     next_share_us_ = 0;
 }
 
+void Admission::alter(StreamState& state, StreamAdmission&& altered) {
+    const std::int64_t from_ms = state.stream->schema.dedup_within_ms;
+    const std::int64_t to_ms = altered.stream->schema.dedup_within_ms;
+    if (state.index && from_ms != to_ms) state.index->change_within(from_ms, to_ms);
+    state.stream = std::move(altered.stream);
+    state.bucket_begun = LogIndex(0);
+    state.oldest_append_ms = altered.oldest_append_ms;
+    state.oldest_bucket = altered.oldest_bucket;
+    // What was asked under the definition before has no effect where it comes behind this one.
+    state.asked_before_ms = state.asked_bucket = INT64_MIN;
+    state.bytes_asked = false;
+    next_expiry_us_ = 0;
+}
+
 void Admission::on_message(AdmissionMessage&& any) {
     struct Visitor {
         Admission& self;
@@ -143,6 +158,9 @@ void Admission::on_message(AdmissionMessage&& any) {
             self.recovered_ = true;
         }
         void operator()(message::StreamDefined&& m) const { self.define(std::move(m.stream)); }
+        void operator()(message::StreamAltered&& m) const {
+            if (auto* state = self.find(m.stream.stream->id)) self.alter(*state, std::move(m.stream));
+        }
         void operator()(message::StreamDropped&& m) const {
             const auto it = self.streams_.find(m.id);
             if (it == self.streams_.end()) return;
@@ -308,11 +326,6 @@ void Admission::admit(IngestRequest&& request) {
                "stream " + request.stream->name + " was dropped; nothing was stored");
         return;
     }
-    if (state->stream->version != request.stream->version) {
-        refuse(std::move(request), Errc::conflict,
-               "the definition of " + request.stream->name + " has changed; nothing was stored");
-        return;
-    }
     if (const std::size_t ids = ids_of(request); ids > request_ids_max()) {
         refuse(std::move(request), Errc::too_large,
                std::to_string(ids) +
@@ -357,7 +370,10 @@ void Admission::admit_events(StreamState& state, IngestRequest& request, IngestO
     request.events = nullptr;
     const std::size_t rows = events->raw.size();
     const std::string_view body = request.body;
-    const auto& schema = state.stream->schema;
+    // As validated: by the definition of now or, where an ALTER came meanwhile, by the one before. Both know the
+    // stream's keys and partitions alike, and the sender has not been told of the later one.
+    const auto& schema = request.stream->schema;
+    state.version = std::min(state.version, request.stream->version);
 
     std::vector<std::vector<std::uint32_t>> chosen(state.partitions.size());  // rows by partition
     std::vector<std::int64_t> first_offset(state.partitions.size());
@@ -539,7 +555,7 @@ void Admission::seal_and_propose() {
         if (tail.builder.empty()) return;
         log::BatchSection section;
         section.stream = state.stream->id;
-        section.version = state.stream->version;
+        section.version = std::min(state.version, state.stream->version);
         section.partition = partition;
         section.count = static_cast<std::uint32_t>(tail.builder.count());
         section.base_offset = tail.next_offset - tail.builder.count();
@@ -568,6 +584,7 @@ void Admission::seal_and_propose() {
         }
         add_batch(*state, dead_letter_partition, state->dead);
         state->touched = false;
+        state->version = UINT32_MAX;
         if (state->batch_partition_chosen) {
             state->batch_partition_chosen = false;
             state->next_partition = (state->next_partition + 1) % state->stream->schema.partitions;
@@ -623,6 +640,7 @@ void Admission::expire() {
     for (auto& [id, state] : streams_) {
         log::Retain retain;
         retain.stream = id;
+        retain.version = state->stream->version;
         bool any = false;
         const std::int64_t before_ms = now_ms - state->stream->retain_ms;
         if (!state->keep_log && state->oldest_append_ms < before_ms &&

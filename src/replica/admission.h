@@ -73,6 +73,9 @@ struct Recovered {  // apply: everything before this term is applied
 struct StreamDefined {
     StreamAdmission stream;
 };
+struct StreamAltered {  // the same stream by another definition; offsets and ids are admission's own
+    StreamAdmission stream;
+};
 struct StreamDropped {
     ObjectId id;
 };
@@ -104,8 +107,9 @@ struct Stop {};
 
 using AdmissionMessage =
     std::variant<IngestRequest, message::Control, message::Leading, message::Recovered, message::StreamDefined,
-                 message::StreamDropped, message::CommittedUpTo, message::AppliedUpTo, message::RunsAdopted,
-                 message::StreamNeeds, message::CheckpointBegan, message::DiskState, message::Stop>;
+                 message::StreamAltered, message::StreamDropped, message::CommittedUpTo, message::AppliedUpTo,
+                 message::RunsAdopted, message::StreamNeeds, message::CheckpointBegan, message::DiskState,
+                 message::Stop>;
 
 struct AdmissionOptions {
     ShardId shard;
@@ -165,6 +169,7 @@ class Admission {
     void share_dedup_memory();
     StreamState* find(ObjectId id);
     void define(StreamAdmission&& admission);
+    void alter(StreamState& state, StreamAdmission&& altered);
 
     AdmissionOptions options_;
     Clock& raw_clock_;

@@ -60,8 +60,8 @@ struct IngestOutcome {
 };
 
 struct IngestRequest {
-    record::StreamPtr stream;  // as validated; admission answers `conflict` when it is no longer current
-    std::string body;          // what the slices of `events` point into
+    record::StreamPtr stream;                       // as validated; an ALTER may come before admission does
+    std::string body;                               // what the slices of `events` point into
     std::unique_ptr<record::DecodedEvents> events;  // columns travel on to the apply thread
     std::string content_type;                       // kept with dead letters
     std::unique_ptr<RequestKey> key;                // null: the request has none

@@ -20,8 +20,7 @@ struct Refused {
     std::string_view word;
     std::string_view why;
 };
-constexpr std::array<Refused, 18> refused = {{
-    {"ALTER", "ALTER is not built yet: DROP and CREATE, or CREATE another stream"},
+constexpr std::array<Refused, 17> refused = {{
     {"INSERT", "INSERT: events come in over POST /v1/streams/{stream}/events"},
     {"REPLACE", "REPLACE: events come in over POST /v1/streams/{stream}/events"},
     {"UPDATE", "UPDATE: a stream is a log and a view follows it; neither is changed by hand"},
@@ -141,6 +140,14 @@ Result<Statement> parse_drop(Cursor& cursor) {
     return Statement(std::move(drop));
 }
 
+Result<Statement> parse_alter(Cursor& cursor) {
+    const Token& what = cursor.peek();
+    if (cursor.accept({"STREAM"})) return Statement(TRY(parse_alter_stream(cursor)));
+    if (what.is_word("MATERIALIZED") || what.is_word("VIEW"))
+        return cursor.unsupported(what, "ALTER of a view: CREATE OR REPLACE MATERIALIZED VIEW makes its rows anew");
+    return cursor.unexpected({"STREAM"});
+}
+
 Result<Statement> parse_show(Cursor& cursor) {
     if (cursor.accept({"STREAMS"})) return Statement(Show{Show::What::streams});
     if (cursor.accept({"VIEWS"}) || cursor.accept({"MATERIALIZED", "VIEWS"})) return Statement(Show{Show::What::views});
@@ -179,6 +186,7 @@ Result<Statement> parse_first(Cursor& cursor, std::string_view text) {
     const Token& first = cursor.peek();
     if (first.kind == TokenKind::end) return cursor.error(first, "the statement is empty");
     if (cursor.accept({"CREATE"})) return parse_create(cursor);
+    if (cursor.accept({"ALTER"})) return parse_alter(cursor);
     if (cursor.accept({"DROP"})) return parse_drop(cursor);
     if (cursor.accept({"SHOW"})) return parse_show(cursor);
     if (cursor.accept({"FLUSH"})) return Statement(FlushView{TRY(cursor.name("a view after FLUSH"))});
@@ -186,7 +194,7 @@ Result<Statement> parse_first(Cursor& cursor, std::string_view text) {
     for (const Refused& statement : refused) {
         if (first.is_word(statement.word)) return cursor.unsupported(first, statement.why);
     }
-    return cursor.unexpected({"SELECT", "CREATE", "DROP", "SHOW", "WITH", "VALUES", "EXPLAIN"});
+    return cursor.unexpected({"SELECT", "CREATE", "ALTER", "DROP", "SHOW", "WITH", "VALUES", "EXPLAIN"});
 }
 
 }  // namespace

@@ -80,6 +80,28 @@ struct DropObject {
     bool cascade = false;  // what depends on it goes too
 };
 
+// What changes of a stream; the rest stays. Positions are bytes of the statement.
+struct AlterStream {
+    struct NewColumn {
+        record::Column column;
+        bool if_not_exists = false;
+        std::int64_t position = -1, check_position = -1, default_position = -1;
+    };
+    struct Setting {
+        std::int64_t value = 0;
+        std::int64_t position = -1;
+    };
+    std::string name;
+    bool if_exists = false;
+    std::vector<NewColumn> columns;
+    std::optional<Setting> retain_ms;
+    std::optional<Setting> retain_bytes;  // -1: no MAX
+    std::optional<Setting> delay_ms;
+    std::optional<Setting> max_future_ms;
+    std::optional<Setting> idle_after_ms;  // -1: never
+    std::optional<Setting> dedup_within_ms;
+};
+
 struct FlushView {
     std::string name;
 };
@@ -92,10 +114,10 @@ struct Select {
     std::string text;  // SELECT, WITH, VALUES, EXPLAIN QUERY PLAN
 };
 
-using Statement = std::variant<CreateStream, CreateView, DropObject, FlushView, Show, Select>;
+using Statement = std::variant<CreateStream, CreateView, AlterStream, DropObject, FlushView, Show, Select>;
 
 // One statement, a trailing ';' allowed. Errors: invalid_argument with position and what was expected; unsupported for
-// statements of the contract that are not built (ALTER, FLUSH ...), named.
+// statements of the contract that are not built, named.
 Result<Statement> parse(std::string_view text);
 
 // Cuts a script at its ';' (outside of quotes and comments). Blank statements are left out.
@@ -107,6 +129,16 @@ std::string canonical(const CreateView& statement);
 // The same without IF NOT EXISTS and OR REPLACE: what is defined, not when.
 std::string definition(CreateStream statement);
 std::string definition(CreateView statement);
+
+// The definition that ALTER makes of `present`; columns go behind those that there are. Its check_positions and
+// default_positions are of the ALTER's text. Errors: invalid_argument with position, too_large.
+Result<CreateStream> altered(CreateStream present, const AlterStream& statement);
+
+// Whether a stream of the one definition may have the other from an entry on: its events are read through both alike,
+// its identity (partitions, keys, event time) stays. Errors: conflict, says which part may not change and why.
+Status check_change(const CreateStream& from, const CreateStream& to);
+// Why the other definition would lose events that the one keeps (a shorter RETAIN, a lower MAX); empty: it does not.
+std::string loss_text(const CreateStream& from, const CreateStream& to);
 
 // The query over the system tables that SHOW stands for.
 std::string show_sql(const Show& statement);

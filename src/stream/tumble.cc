@@ -145,6 +145,12 @@ class TumbleView final : public Tumble {
         on_watermark();
     }
 
+    void set_delay(std::int64_t delay_ms) override {
+        watermarks_.set_delay(delay_ms);
+        meta_dirty_ = true;
+        on_watermark();
+    }
+
     bool on_append_time(std::int64_t append_ms) override {
         const Emission::State before = emission_.state();
         const bool is_due = emission_.on_append_time(append_ms);

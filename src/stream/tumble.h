@@ -138,6 +138,9 @@ class Tumble {
     // falls, and what is at or below the present one changes nothing.
     virtual void raise_watermark(PartitionNo partition, std::int64_t watermark_ms) = 0;
 
+    // DELAY is another from here on. No watermark falls; a smaller DELAY raises them at once.
+    virtual void set_delay(std::int64_t delay_ms) = 0;
+
     // The log came to this append time without a record of the stream (process() says its own). True: rows that EMIT
     // CHANGES EVERY held back became due.
     virtual bool on_append_time(std::int64_t append_ms) = 0;

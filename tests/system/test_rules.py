@@ -217,6 +217,101 @@ def test_rule_create_over_two_groups():
         assert server.sql("SELECT count(*) FROM old") == [[0]]
 
 
+def test_rule_create_over_two_groups_cascade_and_replace():
+    """rule: CREATE over two groups: CASCADE and OR REPLACE that a crash cut are finished by the next start, whole"""
+    view = "MATERIALIZED VIEW {} AS SELECT window_start, {} AS n FROM TUMBLE({}, 1m) GROUP BY window_start"
+    with GatedServer() as server:
+        for stream in ("kept", "gone"):
+            server.sql(f"CREATE STREAM {stream} (a INTEGER)")
+            server.post(stream, '{"a":1}\n{"a":5}')
+        for name in ("v", "w"):
+            server.sql("CREATE " + view.format(name, "count(*)", "gone"))
+        server.sql("CREATE " + view.format("x", "count(*)", "kept"))
+        assert server.sql("SELECT n FROM x") == [[2]]
+        status, _, answer = server.sql_answer("DROP STREAM gone")
+        assert status == 409 and b"views v, w depend on gone" in answer and b"CASCADE" in answer
+        server.close_gate()
+        clients = []
+        for statement in ("DROP STREAM gone CASCADE", "CREATE OR REPLACE " + view.format("x", "sum(a)", "kept")):
+            before = server.committed()
+
+            def ask(statement=statement):
+                try:
+                    server.sql_answer(statement)
+                except (OSError, http.client.HTTPException):
+                    pass                                     # its server died
+
+            clients.append(threading.Thread(target=ask))
+            clients[-1].start()
+            wait_for(lambda: server.committed() > before, "the first of the two entries is committed")
+        server.kill()
+        for client in clients:
+            client.join()
+        server.open_gate()
+        server.start()
+        wait_for(lambda: server.sql("SELECT name, state FROM sys.views") == [["x", "live"]], "the views are what was asked for")
+        assert server.sql("SELECT n FROM x") == [[6]]
+        assert server.sql("SELECT name FROM sys.streams") == [["kept"]]
+        for name in ("gone", "v", "w"):                      # their names are free
+            wait_for(lambda: server.sql_answer(f"CREATE STREAM {name} (b TEXT)")[0] == 200, f"the name {name} is free")
+            assert server.sql(f"SELECT count(*) FROM {name}") == [[0]]
+
+
+def test_rule_alter_stream():
+    """rule: what apply needs stands in the log: ALTER STREAM holds from its entry on, for old events and new, after kill -9 too"""
+    with Server() as server:
+        server.sql("CREATE STREAM s (id TEXT, n INTEGER, ts TIMESTAMP, EVENT TIME ts MAX FUTURE 36500d, DEDUP KEY (id) WITHIN 1h) PARTITIONS 2")
+        server.sql("CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) AS c FROM TUMBLE(s, 1m) GROUP BY window_start LATENESS 7d")
+        def event(i, more=""):
+            return json.dumps({"id": str(i), "n": i, "ts": 1_700_000_000_000 + i * 1000})[:-1] + more + "}"
+
+        assert server.post("s", "\n".join(event(i, ', "place": "old"' if i < 10 else "") for i in range(100)))[1]["accepted"] == 100
+        stop, sent, errors = threading.Event(), [100], []
+
+        def load():
+            while not stop.is_set():
+                body = "\n".join(event(i) for i in range(sent[0], sent[0] + 20))
+                status, answer = server.post("s", body)
+                if status != 200 or answer["accepted"] != 20:
+                    errors.append((status, answer))
+                    return
+                sent[0] += 20
+
+        client = threading.Thread(target=load)
+        client.start()
+        server.sql("ALTER STREAM s ADD COLUMN place TEXT NOT NULL DEFAULT 'nowhere' CHECK (place <> 'bad'), SET RETAIN 30d, DEDUP WITHIN 20d")
+        server.sql("ALTER STREAM s ADD COLUMN twice INTEGER FROM '$.n', DELAY 5m")
+        stop.set()
+        client.join()
+        assert not errors, errors                            # nobody who was sending heard of it
+        total = sent[0]
+        answer = server.post("s", event(total, ', "place": "bad"') + "\n" + event(total, ', "place": "new"') + "\n" + event(3))[1]
+        assert (answer["accepted"], answer["rejected"], answer["duplicates"]) == (1, 1, 1), answer
+
+        def seen():
+            return [server.sql("SELECT place, count(*) FROM s GROUP BY 1 ORDER BY 1"), server.sql("SELECT sum(twice - n), count(twice) FROM s"),
+                    server.sql("SELECT sum(c) FROM v"), server.sql("SELECT reason, column_name FROM s_dead_letters"), counters(server, "s")]
+
+        before = seen()
+        assert before[0] == [["new", 1], ["nowhere", total - 10], ["old", 10]]
+        assert before[1] == [[0, total + 1]] and before[2] == [[total + 1]] and before[3] == [["check_failed", "place"]]
+        server.sql("CREATE MATERIALIZED VIEW w AS SELECT window_start, place, count(*) AS c FROM TUMBLE(s, 1m) GROUP BY window_start, place LATENESS 7d")
+        wait_for(lambda: server.sql("SELECT state FROM sys.views WHERE name = 'w'") == [["live"]], "the second view is built")
+        assert server.sql("SELECT place, sum(c) FROM w GROUP BY 1 ORDER BY 1") == before[0]
+        server.kill()
+        server.start()
+        wait_for(lambda: server.sql_answer("SELECT 1")[0] == 200, "the server reads")
+        assert seen() == before
+        assert server.sql("SELECT place, sum(c) FROM w GROUP BY 1 ORDER BY 1") == before[0]
+        status, _, described = server.request("GET", "/v1/streams/s")
+        assert status == 200 and json.loads(described)["version"] == 3
+        for statement, why in (("ALTER STREAM s SET DEDUP WITHIN 1h", "wider only"), ("ALTER STREAM s ADD COLUMN z TEXT NOT NULL", "has no DEFAULT"),
+                               ("ALTER STREAM s SET RETAIN 1d", "may not exceed RETAIN"), ("ALTER STREAM s ADD COLUMN z TEXT CHECK (zz > 1)", "no such column: zz")):
+            status, _, answer = server.sql_answer(statement)
+            problem = json.loads(answer)
+            assert status == 400 and why in problem["detail"] and problem["position"] > 0, problem
+
+
 def test_rule_one_read_is_one_index():
     """rule: one read is one index: count(*) of a stream = windowed + late + filtered of its view in every statement under load"""
     with Server() as server:

@@ -14,6 +14,9 @@
 
 namespace weir::apply {
 
+// Runs counted to the buckets of another WITHIN.
+void rebucket(std::vector<std::shared_ptr<const dedup::Run>>& runs, std::int64_t from_ms, std::int64_t to_ms);
+
 struct Applier::Stream {
     record::StreamPtr def;
     std::string dir;
@@ -24,6 +27,7 @@ struct Applier::Stream {
     std::vector<std::shared_ptr<const dedup::Run>> runs;
     std::uint64_t next_run = 1;
     std::int64_t expired_bucket = INT64_MIN;
+    std::int64_t checkpoint_within_ms = 0;  // WITHIN, by which the runs of the checkpoint under way are bucketed
     std::map<std::int64_t, std::vector<dedup::RunEntry>> recent;  // by bucket, newer than the last checkpoint's runs
     std::vector<View*> views;
     Arrivals arrivals;

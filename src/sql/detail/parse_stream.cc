@@ -61,6 +61,15 @@ class StreamParser {
         return std::move(stream_);
     }
 
+    Result<AlterStream::NewColumn> one_column() {
+        TRY(column());
+        AlterStream::NewColumn made;
+        made.column = std::move(schema().columns.back());
+        made.default_position = stream_.default_positions.back();
+        made.check_position = check_position_;
+        return made;
+    }
+
   private:
     record::Schema& schema() { return stream_.schema; }
 
@@ -98,6 +107,7 @@ class StreamParser {
                 const TokenSpan span = TRY(cursor_.parenthesised("CHECK"));
                 if (span.empty()) return cursor_.error(at, "CHECK () holds no expression");
                 column.check_sql = cursor_.text(span);
+                check_position_ = static_cast<std::int64_t>(cursor_.token(span.first).position);
             } else if (cursor_.accept({"DEFAULT"})) {
                 if (default_position >= 0) return cursor_.error(at, "column " + column.name + " has a second DEFAULT");
                 default_position = static_cast<std::int64_t>(cursor_.peek().position);
@@ -308,15 +318,7 @@ class StreamParser {
         const Token& where = cursor_.peek();
         stream_.retain_ms = TRY(cursor_.duration("RETAIN"));
         if (stream_.retain_ms == 0) return cursor_.error(where, "RETAIN 0 would keep nothing");
-        if (cursor_.accept({"MAX"})) {
-            const Token& size = cursor_.peek();
-            const auto bytes = size.kind == TokenKind::size ? parse_size_bytes(size.text) : std::nullopt;
-            if (!bytes || *bytes == 0) {
-                return cursor_.error(size, place_of(size) + ": expected a size after MAX, such as 50GB or 512MiB");
-            }
-            stream_.retain_bytes = *bytes;
-            cursor_.advance();
-        }
+        if (cursor_.accept({"MAX"})) stream_.retain_bytes = TRY(parse_size(cursor_));
         return follows({"MAX"});
     }
 
@@ -400,12 +402,26 @@ class StreamParser {
     ColumnReference event_time_, partition_by_;
     std::vector<ColumnReference> dedup_key_;
     std::size_t within_token_ = 0;
+    std::int64_t check_position_ = -1;  // of the last column that has a CHECK
 };
 
 }  // namespace
 
 Result<CreateStream> parse_create_stream(Cursor& cursor) {
     return StreamParser(cursor).parse();
+}
+
+Result<AlterStream::NewColumn> parse_column(Cursor& cursor) {
+    return StreamParser(cursor).one_column();
+}
+
+Result<std::int64_t> parse_size(Cursor& cursor) {
+    const Token& size = cursor.peek();
+    const auto bytes = size.kind == TokenKind::size ? parse_size_bytes(size.text) : std::nullopt;
+    if (!bytes || *bytes == 0)
+        return cursor.error(size, place_of(size) + ": expected a size after MAX, such as 50GB or 512MiB");
+    cursor.advance();
+    return *bytes;
 }
 
 record::PathStep default_path_step(std::string_view column) {

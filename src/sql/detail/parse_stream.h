@@ -9,6 +9,12 @@ namespace weir::sql {
 
 // The cursor stands behind STREAM. Leaves it at what follows the statement.
 Result<CreateStream> parse_create_stream(Cursor& cursor);
+// The cursor stands behind ALTER STREAM.
+Result<AlterStream> parse_alter_stream(Cursor& cursor);
+// A column as CREATE STREAM has it; `if_not_exists` and `position` are the caller's.
+Result<AlterStream::NewColumn> parse_column(Cursor& cursor);
+// '50GB' behind MAX.
+Result<std::int64_t> parse_size(Cursor& cursor);
 // The cursor stands behind VIEW.
 Result<CreateView> parse_create_view(Cursor& cursor);
 

@@ -41,6 +41,13 @@ class Watermarks {
         at(partition).raised_ms = watermark_ms;
         return true;
     }
+    // From here on. What a smaller DELAY lets go of rises at once; with a larger one the watermarks stay where they are
+    // until event times have come further.
+    void set_delay(std::int64_t delay_ms) {
+        for (PartitionWatermark& p : partitions_)
+            p.raised_ms = of(p);
+        delay_ms_ = delay_ms;
+    }
     const std::vector<PartitionWatermark>& all() const { return partitions_; }
 
   private:

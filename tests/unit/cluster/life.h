@@ -129,6 +129,7 @@ struct Life {
         auto parsed = must(sql::parse(text));
         if (auto* stream = std::get_if<sql::CreateStream>(&parsed)) return catalog->create(*stream);
         if (auto* view = std::get_if<sql::CreateView>(&parsed)) return catalog->create(*view);
+        if (auto* alter = std::get_if<sql::AlterStream>(&parsed)) return catalog->alter(*alter);
         if (auto* drop = std::get_if<sql::DropObject>(&parsed)) return catalog->drop(*drop);
         std::abort();
     }

@@ -1,5 +1,6 @@
 #include "dedup/index.h"
 
+#include "base/prng.h"
 #include "os/sim_disk.h"
 #include "unit/dedup/ids.h"
 
@@ -453,4 +454,52 @@ TEST_CASE("the index answers as a plain map does") {
         }
         CHECK(index.table_count() <= known.size() + 20'000);
     }
+}
+
+TEST_CASE("rule: time buckets of sorted runs: with a wider WITHIN nothing is forgotten before its time", "[rule]") {
+    Prng prng(5);
+    for (int i = 0; i < 20'000; i++) {
+        const auto from = static_cast<std::int64_t>(1 + prng.below(1u << (1 + prng.below(30))));
+        const auto to = from + static_cast<std::int64_t>(prng.below(1u << (1 + prng.below(30))));
+        const auto at = static_cast<std::int64_t>(prng.below(1ull << 41)) - (std::int64_t{1} << 40);
+        const std::int64_t bucket = bucket_of(at, from);
+        const std::int64_t moved = rebucketed(bucket, from, to);
+        REQUIRE(moved >= bucket_of(at, to));  // no earlier than its own time
+        REQUIRE((moved - 1) * bucket_width_ms(to) < (bucket + 1) * bucket_width_ms(from));
+        // What had expired before the bucket stays so, and the bucket does not go with it.
+        REQUIRE(expired_rebucketed(bucket - 1, from, to) < moved);
+        REQUIRE((expired_rebucketed(bucket, from, to) + 1) * bucket_width_ms(to) <=
+                (bucket + 1) * bucket_width_ms(from));
+    }
+    CHECK(rebucketed(INT64_MAX, 1'000'000, 16) == INT64_MAX);
+    CHECK(expired_rebucketed(INT64_MIN + 1, 1'000'000, 16) > INT64_MIN);
+}
+
+TEST_CASE("rule: time buckets of sorted runs: an index whose WITHIN becomes wider remembers what it remembered",
+          "[rule]") {
+    Folder folder;
+    Index index(within_ms);
+    index.adopt({folder.run(entries(0, 10), 3), folder.run(entries(10, 20), 5)}, LogIndex(0));
+    index.begin_bucket(7, LogIndex(1));  // append times 7000 to 7999
+    REQUIRE(insert(index, 100, 1));
+    index.begin_bucket(9, LogIndex(2));
+    REQUIRE(insert(index, 101, 2));
+    index.expire_through(2);
+    index.change_within(within_ms, 4 * within_ms);  // a bucket is 4 s: 3 is in 0, 5 and 7 in 1, 9 in 2
+    index.expire_through(0);
+    CHECK_FALSE(look_up(index, 1).duplicate);
+    CHECK(look_up(index, 11).duplicate);
+    CHECK(look_up(index, 100).duplicate);
+    index.expire_through(1);
+    CHECK_FALSE(look_up(index, 11).duplicate);
+    CHECK_FALSE(look_up(index, 100).duplicate);
+    CHECK(look_up(index, 101).duplicate);
+    // Runs of the checkpoint come counted anew; what expired does not come back with them.
+    auto old = folder.run(entries(20, 30), 6);
+    index.adopt(
+        {in_bucket(old, rebucketed(6, within_ms, 4 * within_ms)), in_bucket(folder.run(entries(30, 40), 11), 2)},
+        LogIndex(1));
+    CHECK_FALSE(look_up(index, 21).duplicate);
+    CHECK(look_up(index, 31).duplicate);
+    CHECK(old->state().bucket == 6);
 }

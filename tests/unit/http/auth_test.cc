@@ -232,7 +232,7 @@ TEST_CASE("statements want roles: definitions an admin, and limits above the def
         CHECK(has(r.body, part));
         CHECK(r.field("WWW-Authenticate").empty() == (want != 403));
     };
-    for (const char* statement : {"CREATE STREAM s (a TEXT)", "DROP STREAM clicks",
+    for (const char* statement : {"CREATE STREAM s (a TEXT)", "ALTER STREAM clicks SET RETAIN 1d", "DROP STREAM clicks",
                                   "CREATE MATERIALIZED VIEW v AS SELECT window_start, count(*) FROM TUMBLE(clicks, 1h) "
                                   "GROUP BY window_start"}) {
         f("read-me", statement, "", 403, "needs the role admin; this key (r) is a reader");

@@ -184,6 +184,10 @@ class FakeCatalog : public cluster::Catalog {
     replica::ShardPort& home() override { return shard; }
     Result<cluster::Changed> create(const sql::CreateStream& s) override { return change(s.name, s.if_not_exists); }
     Result<cluster::Changed> create(const sql::CreateView& s) override { return change(s.name, s.if_not_exists); }
+    Result<cluster::Changed> alter(const sql::AlterStream& s) override {
+        if (s.name == "absent") return Error{Errc::not_found, "there is no stream absent"};
+        return cluster::Changed{true, {}, LogIndex(24)};
+    }
     Result<cluster::Changed> drop(const sql::DropObject& s) override {
         if (s.name == "absent") return Error{Errc::not_found, "there is no stream absent"};
         if (s.name == "needed") return Error{Errc::conflict, "view v reads it"};

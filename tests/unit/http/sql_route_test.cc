@@ -101,6 +101,8 @@ TEST_CASE("Definitions go to the catalog") {
     f("DROP STREAM absent", 404, "not_found");
     f("DROP STREAM needed", 409, "conflict");
     f("DROP STREAM s", 200, "\"applied_index\":\"0:22\"");
+    f("ALTER STREAM s ADD COLUMN b TEXT", 200, "\"applied_index\":\"0:24\"");
+    f("ALTER STREAM absent SET RETAIN 1d", 404, "not_found");
     f("SHOW STREAMS", 200, "\"columns\"");
     CHECK(has(door.pool.last().sql, "sys.streams"));
     f("CREATE STREAM s (a TEXT); DROP STREAM s", 400, "sql_error");

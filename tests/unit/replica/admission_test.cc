@@ -180,7 +180,7 @@ TEST_CASE("rule: CREATE over two groups: a catalog entry stands alone, because i
     CHECK(alone == 1);
 }
 
-TEST_CASE("admission: a dropped stream, a changed definition, a full disk and a stop refuse and store nothing") {
+TEST_CASE("admission: a dropped stream, a full disk and a stop refuse and store nothing") {
     auto refused = [](Bench& b, Errc want) {
         (void)b.admission.step();
         REQUIRE(b.outcomes.size() == 1);
@@ -193,14 +193,6 @@ TEST_CASE("admission: a dropped stream, a changed definition, a full disk and a 
     gone.admission.on_message(message::StreamDropped{gone.stream->id});
     gone.send(R"({"id":"a"})");
     refused(gone, Errc::not_found);
-
-    Bench changed;
-    auto newer = std::make_shared<record::Stream>(*changed.stream);
-    newer->version = 2;
-    auto request = changed.request(R"({"id":"a"})");
-    request.stream = newer;
-    changed.admission.on_message(std::move(request));
-    refused(changed, Errc::conflict);
 
     Bench full;
     full.admission.on_message(message::DiskState{true});

@@ -450,7 +450,6 @@ TEST_CASE("DROP, SHOW, queries") {
     unbuilt("EXPLAIN VIEW v", "VIEW", "EXPLAIN VIEW");
     unbuilt("EXPLAIN SELECT 1", "SELECT", "EXPLAIN QUERY PLAN");
     invalid("EXPLAIN QUERY PLAN DROP STREAM a", "DROP", "expected SELECT");
-    unbuilt("ALTER STREAM a RETAIN 1d", "ALTER", "ALTER");
     unbuilt("INSERT INTO a VALUES (1)", "INSERT", "/events");
     unbuilt("PRAGMA x", "PRAGMA", "PRAGMA");
     invalid("SELCT 1", "SELCT", "did you mean SELECT?");

@@ -220,6 +220,23 @@ TEST_CASE("S17: a watermark never falls, whatever moves it") {
     }
 }
 
+TEST_CASE("S17: a watermark does not fall when DELAY becomes longer, and rises at once when it becomes shorter") {
+    View view(plan_of(0, 100));
+    view.add({at(1500)});
+    REQUIRE(view.run.view->watermark_ms(0) == 1400);
+    view.run.view->set_delay(1000);
+    CHECK(view.run.view->watermark_ms(0) == 1400);
+    CHECK(view.add({at(2000)}).run.view->watermark_ms(0) == 1400);  // 2000 - 1000 is less
+    CHECK(view.add({at(2500)}).run.view->watermark_ms(0) == 1500);
+    view.run.take_rows();
+    view.run.collect();
+    view.run.commit();
+    view.run.view->set_delay(200);
+    CHECK(view.run.view->watermark_ms(0) == 2300);
+    CHECK(view.add({at(1999)}).late() == 1);  // its window's end is behind the watermark that rose without a record
+    CHECK(view.add({at(2000)}).late() == 1);
+}
+
 TEST_CASE("S18: a watermark is computed a record at a time: the cut into batches does not show") {
     const Log log = make_log(18, 600);
     TumblePlan plan = plan_of(500, 300, partitions);
