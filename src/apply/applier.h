@@ -193,6 +193,7 @@ class Applier {
     Status spill_late();
     Status write_stream_rows(Stream& stream);
     Status write_view_rows(View& view);
+    Status write_windows(View& view);
     Status begin_checkpoint();
     bool has_room();
     void touch(Stream& stream);
@@ -254,7 +255,8 @@ class Applier {
         bool tree = false;
     };
     std::deque<Unlink> unlinks_;
-    std::unique_ptr<store::Statement> put_applied_, put_ends_, put_journal_, put_counters_, put_view_, put_watermark_;
+    std::unique_ptr<store::Statement> put_applied_, put_ends_, put_journal_, put_counters_, put_view_, put_watermark_,
+        put_window_, delete_window_;
     record::ColumnBatch scratch_;
 };
 

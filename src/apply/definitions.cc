@@ -344,7 +344,8 @@ Status Applier::drop_view(ObjectId id) {
             return database_->exec(
                 "DROP TABLE IF EXISTS " + store::quote_name(view_table(id)) + "; DROP TABLE IF EXISTS " +
                 store::quote_name(late_table(id)) + "; DELETE FROM _objects WHERE id = " + text +
-                "; DELETE FROM _views WHERE view = " + text + "; DELETE FROM _watermarks WHERE view = " + text);
+                "; DELETE FROM _views WHERE view = " + text + "; DELETE FROM _watermarks WHERE view = " + text +
+                "; DELETE FROM _windows WHERE view = " + text);
         });
     }
     views_.erase(id);

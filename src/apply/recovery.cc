@@ -284,6 +284,8 @@ Status Applier::open_database() {
         "row_count = coalesce(?2, row_count), seen = excluded.seen, filtered = excluded.filtered, "
         "windowed = excluded.windowed, late = excluded.late, open_groups = excluded.open_groups"));
     put_watermark_ = TRY(database_->prepare("INSERT OR REPLACE INTO _watermarks VALUES (?1, ?2, ?3, ?4, ?5)"));
+    put_window_ = TRY(database_->prepare("INSERT OR REPLACE INTO _windows VALUES (?1, ?2, ?3, ?4)"));
+    delete_window_ = TRY(database_->prepare("DELETE FROM _windows WHERE view = ?1 AND window_start = ?2"));
     visible_ = applied_.value;
     return {};
 }

@@ -141,6 +141,21 @@ Status Applier::write_stream_rows(Stream& stream) {
     return {};
 }
 
+Status Applier::write_windows(View& view) {
+    const std::int64_t size_ms = view.plan.tumble.size_ms;
+    return view.tumble->take_changed_windows([&](std::int64_t start_ms, std::uint64_t groups) -> Status {
+        store::Statement& statement = groups > 0 ? *put_window_ : *delete_window_;
+        statement.bind(1, number(view.id.packed()));
+        statement.bind(2, number(start_ms));
+        if (groups > 0) {
+            statement.bind(3, number(start_ms > INT64_MAX - size_ms ? INT64_MAX : start_ms + size_ms));
+            statement.bind(4, number(groups));
+        }
+        TRY(statement.step());
+        return {};
+    });
+}
+
 Status Applier::write_view_rows(View& view) {
     view.touched = false;
     if (view.tumble && view.tumble->has_dirty_rows()) {
@@ -209,6 +224,7 @@ Status Applier::write_view_rows(View& view) {
             put_watermark_->bind(5, number(std::int64_t{idle(static_cast<PartitionNo>(p)) ? 1 : 0}));
             TRY(put_watermark_->step());
         }
+        TRY(write_windows(view));
     }
     if (view.state_changed) {
         view.state_changed = false;
@@ -246,6 +262,7 @@ Result<std::string> Applier::digest() {
     const std::string live = " WHERE view IN (SELECT id FROM _objects WHERE state <> 'building') ";
     TRY(add_table("SELECT * FROM _views" + live + "ORDER BY view"));
     TRY(add_table("SELECT * FROM _watermarks" + live + "ORDER BY view, partition"));
+    TRY(add_table("SELECT * FROM _windows" + live + "ORDER BY view, window_start"));
     for (const auto& [id, view] : views_) {
         if (view->build) continue;
         TRY(add_table("SELECT * FROM " + store::quote_name(view_table(id)) + " ORDER BY _k"));

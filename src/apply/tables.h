@@ -24,8 +24,11 @@ CREATE TABLE IF NOT EXISTS _views(view INTEGER PRIMARY KEY, row_count INTEGER NO
   filtered INTEGER NOT NULL, windowed INTEGER NOT NULL, late INTEGER NOT NULL, open_groups INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS _watermarks(view INTEGER NOT NULL, partition INTEGER NOT NULL, watermark INTEGER,
   max_event_time INTEGER, idle INTEGER NOT NULL, PRIMARY KEY (view, partition)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS _windows(view INTEGER NOT NULL, window_start INTEGER NOT NULL, window_end INTEGER NOT NULL,
+  groups INTEGER NOT NULL, PRIMARY KEY (view, window_start)) WITHOUT ROWID;
 )sql";
 // _objects.kind: 'stream' or 'view'; state: 'live', 'building', 'stopped: <why>'.
+// _windows: those that a view has state of.
 // _ends.partition -1: dead letters. last_segment, last_bytes: log::ReadBound. bytes: the partition's log in all
 // segments. _journals.state: log::JournalState::encode(). A view's rows: table view_table(id), columns _k BLOB
 // (identity, sorts by window) and c0, c1 ... in the SELECT list's order. A view's late rows: table

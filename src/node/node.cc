@@ -1,6 +1,7 @@
 #include "node/node.h"
 
 #include "base/limits.h"
+#include "node/server_tables.h"
 #include "obs/log.h"
 #include "os/clock.h"
 #include "os/process.h"
@@ -58,17 +59,6 @@ void register_machine(obs::Metrics& metrics, os::Disk& disk, const std::string& 
     });
 }
 
-// sys.config: fixed from the start on.
-query::ServerTable config_table(const LoadedSettings& loaded) {
-    const auto text = [](std::string value) {
-        return query::OwnedValue{store::ValueType::text, 0, 0, std::move(value)};
-    };
-    std::vector<std::vector<query::OwnedValue>> rows;
-    for (const EffectiveSetting& setting : loaded.effective)
-        rows.push_back({text(setting.name), text(setting.value), text(origin_name(setting.origin))});
-    return {"sys.config", {{"key", "TEXT"}, {"value", "TEXT"}, {"origin", "TEXT"}}, [rows] { return rows; }};
-}
-
 }  // namespace
 
 Result<Identity> load_identity(os::Disk& disk, const std::string& data_dir) {
@@ -123,7 +113,9 @@ Result<std::unique_ptr<Node>> Node::start(const LoadedSettings& loaded) {
     query::PoolOptions pool;
     pool.shard_dir = settings.data_dir + "/shards/0";
     pool.node_id = settings.node_id;
-    pool.server_tables = {config_table(loaded)};
+    const auto facts = std::make_shared<NodeFacts>();
+    *facts = {settings.node_id, WEIR_VERSION, node->clock_.wall_ms(), ""};
+    pool.server_tables = {config_table(loaded), nodes_table(facts), metrics_table(*node->metrics_)};
     node->queries_ = query::Pool::make(pool);
     pool.server_tables.clear();
     pool.workers_max = 1;
@@ -160,6 +152,7 @@ Result<std::unique_ptr<Node>> Node::start(const LoadedSettings& loaded) {
     http.version = WEIR_VERSION;
     node->http_ = TRY(http::Server::open(http, {*node->catalog_, *node->queries_, *node->metrics_, *node->disk_,
                                                 node->clock_, node->tail_queries_.get(), node->history_.get()}));
+    facts->address = node->http_->address();
     node->http_->start();
     node->sampler_ = std::make_unique<Sampler>(*node->history_, node->clock_);
     return node;

@@ -10,6 +10,8 @@
 #include <prometheus/text_serializer.h>
 
 #include <algorithm>
+#include <charconv>
+#include <cmath>
 #include <exception>
 #include <mutex>
 #include <set>
@@ -71,6 +73,7 @@ struct Metrics::State {
         const auto same = [&](const Series& s) { return s.labels == made.labels; };
         if (std::ranges::none_of(of_name, same)) of_name.push_back(std::move(made));
     }
+    std::vector<prometheus::MetricFamily> collect() const;
 };
 
 void Counter::add(double v) const {
@@ -128,14 +131,28 @@ void Metrics::on_scrape(const std::string& name, const std::string& help, bool i
     state_->sources.push_back(std::move(source));
 }
 
-std::string Metrics::text() const {
-    std::vector<std::shared_ptr<const State::Source>> sources;
+namespace {
+
+using Families = std::vector<prometheus::MetricFamily>;
+
+std::string bound_text(double bound) {
+    if (std::isinf(bound)) return "+Inf";
+    char text[32];
+    const auto end = std::to_chars(text, text + sizeof text, bound).ptr;
+    return {text, end};
+}
+
+}  // namespace
+
+// Everything there is now, sorted by name.
+Families Metrics::State::collect() const {
+    std::vector<std::shared_ptr<const Source>> read_now;
     {
-        std::lock_guard lock(state_->mutex);
-        sources = state_->sources;
+        std::lock_guard lock(mutex);
+        read_now = sources;
     }
-    std::vector<prometheus::MetricFamily> families = state_->registry.Collect();
-    for (const auto& source : sources) {
+    Families families = registry.Collect();
+    for (const auto& source : read_now) {
         // The format wants a name once: sources of one name share a family, the first one's help and type hold.
         auto family = std::ranges::find(families, source->name, &prometheus::MetricFamily::name);
         if (family == families.end()) {
@@ -153,9 +170,38 @@ std::string Metrics::text() const {
     }
     std::erase_if(families, [](const prometheus::MetricFamily& family) { return family.metric.empty(); });
     std::ranges::sort(families, {}, &prometheus::MetricFamily::name);
+    return families;
+}
+
+std::string Metrics::text() const {
     std::ostringstream out;
-    prometheus::TextSerializer().Serialize(out, families);
+    prometheus::TextSerializer().Serialize(out, state_->collect());
     return std::move(out).str();
+}
+
+std::vector<Metrics::Line> Metrics::lines() const {
+    std::vector<Line> out;
+    for (const prometheus::MetricFamily& family : state_->collect()) {
+        for (const prometheus::ClientMetric& metric : family.metric) {
+            Labels labels;
+            for (const auto& label : metric.label)
+                labels[label.name] = label.value;
+            if (family.type != prometheus::MetricType::Histogram) {
+                const bool is_counter = family.type == prometheus::MetricType::Counter;
+                out.push_back({family.name, labels, is_counter ? metric.counter.value : metric.gauge.value});
+                continue;
+            }
+            for (const auto& bucket : metric.histogram.bucket) {
+                Labels of_bucket = labels;
+                of_bucket["le"] = bound_text(bucket.upper_bound);
+                out.push_back(
+                    {family.name + "_bucket", std::move(of_bucket), static_cast<double>(bucket.cumulative_count)});
+            }
+            out.push_back({family.name + "_sum", labels, metric.histogram.sample_sum});
+            out.push_back({family.name + "_count", labels, static_cast<double>(metric.histogram.sample_count)});
+        }
+    }
+    return out;
 }
 
 Metrics::Reading Metrics::read(const std::string& name, const Labels& labels) const {

@@ -64,6 +64,13 @@ class Metrics {
     void on_scrape(const std::string& name, const std::string& help, bool is_counter,
                    std::function<std::vector<Sample>()> read);
     std::string text() const;  // the exposition, text/plain; version=0.0.4
+    // The same values, one a line of the exposition: a histogram has its name with _bucket (label "le"), _sum, _count.
+    struct Line {
+        std::string name;
+        Labels labels;
+        double value = 0;
+    };
+    std::vector<Line> lines() const;
 
     // What the series of `name` with at least these labels come to, added up.
     struct Reading {

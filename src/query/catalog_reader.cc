@@ -2,6 +2,7 @@
 
 #include "apply/tables.h"
 #include "query/dead_letter_table.h"
+#include "query/explain.h"
 #include "query/row_source.h"
 #include "sql/tokens.h"
 #include "store/database.h"
@@ -28,8 +29,8 @@ struct SystemTable {
     const char* select;
 };
 
-const std::array<SystemTable, 4>& system_tables() {
-    static const std::array<SystemTable, 4> tables = {{
+const std::array<SystemTable, 5>& system_tables() {
+    static const std::array<SystemTable, 5> tables = {{
         {"sys.streams",
          {{"name", "TEXT"},
           {"id", "TEXT"},
@@ -76,6 +77,18 @@ const std::array<SystemTable, 4>& system_tables() {
          "SELECT o.name AS view, w.partition AS partition, w.watermark AS watermark, w.max_event_time AS "
          "max_event_time, w.idle AS idle "
          "FROM main._watermarks w JOIN main._objects o ON o.id = w.view"},
+        // Final: the least watermark has passed its end; what LATENESS still lets in corrects it.
+        {"sys.open_windows",
+         {{"view", "TEXT"},
+          {"window_start", "TIMESTAMP"},
+          {"window_end", "TIMESTAMP"},
+          {"groups", "INTEGER"},
+          {"state", "TEXT"}},
+         "SELECT o.name AS view, n.window_start AS window_start, n.window_end AS window_end, n.groups AS groups, "
+         "CASE WHEN n.window_end <= l.least THEN 'final' ELSE 'open' END AS state FROM main._windows n JOIN "
+         "main._objects o ON o.id = n.view LEFT JOIN (SELECT view, CASE WHEN count(*) = count(watermark) THEN "
+         "min(watermark) END AS least FROM main._watermarks GROUP BY view) l ON l.view = n.view WHERE o.state NOT LIKE "
+         "'stopped%'"},
     }};
     return tables;
 }
@@ -112,6 +125,7 @@ OwnedValue integer_value(std::int64_t v) {
 
 Status CatalogReader::begin(std::vector<TableRows> tables) {
     status_ = {};
+    notes_ = nullptr;
     server_tables_ = std::move(tables);
     tables_.clear();
     if (streams_.size() > kept_streams_max) streams_.clear();
@@ -315,7 +329,7 @@ Status CatalogReader::add_stream(const Table& table) {
     TRY(reader_.query_internal("SELECT state FROM main._journals WHERE stream = " + id,
                                [&](const Row& row) { journal = row[0].text; }));
     if (!journal.empty()) parts.journal = TRY(log::JournalState::decode(journal));
-    return reader_.add_source(table.shape.name, make_stream_table(std::move(parts)));
+    return add_source(table.shape.name, make_stream_table(std::move(parts)));
 }
 
 Status CatalogReader::add_dead_letters(const Table& table) {
@@ -327,7 +341,7 @@ Status CatalogReader::add_dead_letters(const Table& table) {
             bound = {row[0].integer, row[1].integer, row[2].integer, static_cast<std::uint64_t>(row[3].integer)};
         }));
     const std::string dir = apply::partition_dir(shard_dir_, table.object.id, dead_letter_partition);
-    return reader_.add_source(table.shape.name, make_dead_letter_table(disk_, dir, bound, aside_));
+    return add_source(table.shape.name, make_dead_letter_table(disk_, dir, bound, aside_));
 }
 
 Status CatalogReader::add_view(const Table& table) {
@@ -383,6 +397,11 @@ Status CatalogReader::add_streams_table() {
                         integer_value(size.bytes), integer_value(object.created_at_ms)});
     }
     return add_rows("sys.streams", system_table("sys.streams")->columns, std::move(rows));
+}
+
+Status CatalogReader::add_source(const std::string& name, std::shared_ptr<store::TableSource> source) {
+    if (notes_ != nullptr) source = make_explained_source(name, std::move(source), *notes_);
+    return reader_.add_source(name, std::move(source));
 }
 
 Status CatalogReader::add_rows(const std::string& name, const TableColumns& columns,

@@ -39,6 +39,12 @@ class CatalogReader {
     const sql::TableShape* find(std::string_view name);
     const Status& status() const { return status_; }
 
+    // From here to begin(): scans read nothing and write into `notes` what they would read, "access: ...".
+    void explain_into(std::vector<std::string>* notes) { notes_ = notes; }
+
+    // What EXPLAIN VIEW says, line by line. Errors: not_found, corrupt, io.
+    Result<std::vector<std::string>> explain_view(std::string_view name);
+
     // Hands the names to the reader. Errors: building (a view that is not ready), corrupt, io.
     Status add_tables(const std::vector<std::string>& names);
 
@@ -77,12 +83,14 @@ class CatalogReader {
     Status add_dead_letters(const Table& table);
     Status add_view(const Table& table);
     Status add_streams_table();
+    Status add_source(const std::string& name, std::shared_ptr<store::TableSource> source);
     Status add_rows(const std::string& name, const TableColumns& columns, std::vector<std::vector<OwnedValue>> rows);
 
     store::Reader& reader_;
     os::Disk& disk_;
     std::string shard_dir_;
     std::string node_;
+    std::vector<std::string>* notes_ = nullptr;
     std::uint64_t cached_bytes_max_ = UINT64_MAX;
     bool aside_ = false;  // of the present query
     LogIndex applied_;

@@ -7,6 +7,7 @@
 #include "query/scan_range.h"
 #include "record/batch.h"
 #include "record/json.h"
+#include "record/time.h"
 
 #include <algorithm>
 #include <array>
@@ -334,7 +335,57 @@ class StreamTable final : public store::TableSource {
 
     Result<std::unique_ptr<store::Scan>> open_scan(const std::vector<bool>& used,
                                                    const std::vector<store::Constraint>& constraints) override {
-        CHECK(used.size() == columns_.size());
+        return std::unique_ptr<store::Scan>(std::make_unique<StreamScan>(parts_, plan_of(constraints), uses_of(used)));
+    }
+
+    std::string describe(const std::vector<bool>& used,
+                         const std::vector<store::Constraint>& constraints) const override {
+        const ScanPlan plan = plan_of(constraints);
+        const Uses uses = uses_of(used);
+        if (plan.partitions.empty()) return "reads nothing: no partition, offset or time satisfies the conditions";
+        std::int64_t events = 0;
+        std::string numbers;
+        for (const PartitionBound& partition : plan.partitions) {
+            const std::int64_t least = std::max(partition.bound.start_offset, plan.offsets.least);
+            const std::int64_t greatest = std::min(partition.bound.end_offset - 1, plan.offsets.greatest);
+            events += std::max<std::int64_t>(greatest - least + 1, 0);
+            numbers += (numbers.empty() ? "" : ", ") + std::to_string(partition.partition);
+        }
+        const std::string of = " of " + std::to_string(parts_->partitions.size());
+        const bool all = plan.partitions.size() == parts_->partitions.size();
+        std::string out =
+            all ? "all " + std::to_string(parts_->partitions.size()) + " partitions" : "partitions " + numbers + of;
+        const auto range = [](const IntegerRange& r, const auto& text) {
+            if (r.least == INT64_MIN) return " up to " + text(r.greatest);
+            if (r.greatest == INT64_MAX) return " from " + text(r.least);
+            return r.least == r.greatest ? " " + text(r.least) : " " + text(r.least) + " to " + text(r.greatest);
+        };
+        const auto is_open = [](const IntegerRange& r) { return r.least == INT64_MIN && r.greatest == INT64_MAX; };
+        if (!is_open(plan.offsets))
+            out += ", offset" + range(plan.offsets, [](std::int64_t v) { return std::to_string(v); });
+        if (!is_open(plan.times))
+            out += ", batches with event times" +
+                   range(plan.times, [](std::int64_t v) { return record::format_rfc3339(v); });
+        out += ": at most " + std::to_string(events) + " events";
+        if (!uses.records()) return out + ", counted by their offsets without reading the log";
+        if (!uses.decode) return out + ", whose JSON is not decoded";
+        out += "; decodes";
+        for (std::size_t c = 0, told = 0; c < uses.columns.size(); ++c) {
+            if (!uses.columns[c]) continue;
+            out += (told++ > 0 ? ", " : " ") + columns_[c].name;
+        }
+        return out + (parts_->aside ? "; past the page cache" : "");
+    }
+
+    std::int64_t estimated_rows() const override {
+        std::int64_t rows = 0;
+        for (const PartitionBound& partition : parts_->partitions)
+            rows += partition.bound.end_offset - partition.bound.start_offset;
+        return rows;
+    }
+
+  private:
+    ScanPlan plan_of(const std::vector<store::Constraint>& constraints) const {
         ScanPlan plan;
         IntegerRange partitions;
         for (const store::Constraint& constraint : constraints) {
@@ -347,6 +398,11 @@ class StreamTable final : public store::TableSource {
         for (const PartitionBound& partition : parts_->partitions) {
             if (!none && partitions.holds(partition.partition)) plan.partitions.push_back(partition);
         }
+        return plan;
+    }
+
+    Uses uses_of(const std::vector<bool>& used) const {
+        CHECK(used.size() == columns_.size());
         const std::size_t schema_columns = parts_->stream->schema.columns.size();
         Uses uses;
         uses.columns.assign(used.begin(), used.begin() + static_cast<std::ptrdiff_t>(schema_columns));
@@ -355,17 +411,9 @@ class StreamTable final : public store::TableSource {
         uses.key = used[schema_columns + hidden_key];
         uses.headers = used[schema_columns + hidden_headers];
         uses.value = used[schema_columns + hidden_value];
-        return std::unique_ptr<store::Scan>(std::make_unique<StreamScan>(parts_, std::move(plan), std::move(uses)));
+        return uses;
     }
 
-    std::int64_t estimated_rows() const override {
-        std::int64_t rows = 0;
-        for (const PartitionBound& partition : parts_->partitions)
-            rows += partition.bound.end_offset - partition.bound.start_offset;
-        return rows;
-    }
-
-  private:
     int index_of(Hidden hidden) const { return static_cast<int>(parts_->stream->schema.columns.size() + hidden); }
 
     std::shared_ptr<const StreamTableParts> parts_;

@@ -10,6 +10,7 @@
 #include "os/thread.h"
 #include "os/usage.h"
 #include "query/catalog_reader.h"
+#include "query/explain.h"
 #include "query/pool.h"
 #include "query/row_source.h"
 #include "query/wire.h"
@@ -46,6 +47,8 @@ constexpr bool confines = true;
 constexpr std::uint64_t open_files_max = 256;       // two a scan; a statement has no more than 20 terms of joins
 constexpr std::int64_t cpu_slack_s = 2;             // beyond the query's own time: for what the parent does not kill
 constexpr std::uint64_t cached_part_of_memory = 8;  // a query over more of the log than this leaves the cache alone
+
+constexpr std::int64_t explain_us_max = 200'000;  // for views that an EXPLAIN reads on its way
 
 constexpr int exit_ok = 0;
 constexpr int exit_protocol = 70;
@@ -252,10 +255,25 @@ class Worker {
         return result;
     }
 
+    // EXPLAIN's answer: lines of text.
+    Result<Done> answer_lines(const std::vector<std::string>& lines) {
+        const std::vector<std::string> types = {"TEXT"};
+        ChannelSink sink(channel_, types);
+        sink.columns({{"plan", "TEXT"}});
+        for (const std::string& line : lines)
+            (void)sink.row({store::Value::of(std::string_view(line))});
+        sink.flush();
+        return Done{catalog_->applied(), false};
+    }
+
     Result<Done> run_in_snapshot(const QueryRequest& request, std::int64_t deadline_us) {
         TRY(catalog_->begin(request.tables));
-        auto rewritten =
-            sql::rewrite_query(request.sql, [this](std::string_view name) { return catalog_->find(name); });
+        const auto explain = read_explain(request.sql);
+        if (explain && explain->is_view) return answer_lines(TRY(catalog_->explain_view(explain->text)));
+        std::vector<std::string> notes;
+        if (explain) catalog_->explain_into(&notes);
+        auto rewritten = sql::rewrite_query(explain ? explain->text : request.sql,
+                                            [this](std::string_view name) { return catalog_->find(name); });
         TRY(Status(catalog_->status()));
         const sql::RewrittenQuery query = TRY(std::move(rewritten));
         TRY(catalog_->add_tables(query.tables));
@@ -266,14 +284,20 @@ class Worker {
         store::ReadLimits read_limits;
         read_limits.deadline_us = deadline_us;
         read_limits.rows_max = request.rows_max;
-        auto ran = reader_->run(query.sql, parameters, read_limits, sink);
-        if (!ran) {
-            Error error = std::move(ran).error();
+        const auto in_users_text = [&query](Error error) {
             if (error.position >= 0)
                 error.position =
                     static_cast<std::int64_t>(query.user_position(static_cast<std::size_t>(error.position)));
             return error;
+        };
+        if (explain) {
+            read_limits.deadline_us = std::min(deadline_us, clock_.monotonic_us() + explain_us_max);
+            auto lines = explain_query(*reader_, query.sql, parameters, read_limits, notes);
+            if (!lines) return in_users_text(std::move(lines).error());
+            return answer_lines(lines.value());
         }
+        auto ran = reader_->run(query.sql, parameters, read_limits, sink);
+        if (!ran) return in_users_text(std::move(ran).error());
         if (sink.too_large())
             return Error{Errc::too_large,
                          "a row of the result has more than " + std::to_string(frame_bytes_max / 2) + " bytes"};

@@ -163,16 +163,13 @@ bool begins_query(const Cursor& cursor) {
 Result<Statement> parse_query(Cursor& cursor, std::string_view text) {
     const std::size_t from = cursor.peek().position;
     if (cursor.accept({"EXPLAIN"})) {
-        const Token& what = cursor.peek();
-        if (cursor.accept({"VIEW"}))
-            return cursor.unsupported(what,
-                                      "EXPLAIN VIEW is not built yet: SHOW VIEWS and SHOW WATERMARKS tell its state");
-        if (!cursor.accept({"QUERY", "PLAN"})) {
-            if (begins_query(cursor))
-                return cursor.unsupported(what, "EXPLAIN alone is not offered: write EXPLAIN QUERY PLAN");
-            return cursor.unexpected({"QUERY PLAN", "VIEW"});
+        if (cursor.accept({"VIEW"})) {
+            TRY(cursor.name("a view after EXPLAIN VIEW"));
+            return Statement(Select{std::string(text.substr(from, cursor.token(cursor.at() - 1).end() - from))});
+        } else {
+            (void)cursor.accept({"QUERY", "PLAN"});
+            if (!begins_query(cursor)) return cursor.unexpected({"SELECT", "WITH", "VALUES", "VIEW"});
         }
-        if (!begins_query(cursor)) return cursor.unexpected({"SELECT", "WITH", "VALUES"});
     }
     std::size_t to = from;
     while (cursor.peek().kind != TokenKind::end && !cursor.peek().is(";")) {

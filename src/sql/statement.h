@@ -111,7 +111,7 @@ struct Show {
 };
 
 struct Select {
-    std::string text;  // SELECT, WITH, VALUES, EXPLAIN QUERY PLAN
+    std::string text;  // SELECT, WITH, VALUES; EXPLAIN and EXPLAIN QUERY PLAN before one; EXPLAIN VIEW name
 };
 
 using Statement = std::variant<CreateStream, CreateView, AlterStream, DropObject, FlushView, Show, Select>;

@@ -303,6 +303,12 @@ class SqliteReader final : public Reader {
         if (registry_.error) {
             Error from_source = *registry_.error;
             from_source.position = -1;
+            // The table was found: what is missing now was removed while the query read it.
+            if (from_source.code == Errc::not_found)
+                return Error{
+                    Errc::deadline,
+                    "retention removed a part of the log while the query read it; ask for less at once, or for "
+                    "newer events"};
             return from_source;
         }
         for (const std::string_view missing : {"no such table", "no such column", "no such function"}) {

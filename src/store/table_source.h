@@ -45,6 +45,8 @@ class TableSource {
     virtual Result<std::unique_ptr<Scan>> open_scan(const std::vector<bool>& used,
                                                     const std::vector<Constraint>& constraints) = 0;
     virtual std::int64_t estimated_rows() const = 0;
+    // What open_scan would read, in words, for EXPLAIN: "partitions 0, 1 of 4; ...". Empty: nothing worth telling.
+    virtual std::string describe(const std::vector<bool>& /*used*/, const std::vector<Constraint>&) const { return {}; }
 };
 
 }  // namespace weir::store

@@ -15,6 +15,7 @@
 
 #include <algorithm>
 #include <optional>
+#include <set>
 
 namespace weir::stream {
 
@@ -170,7 +171,18 @@ class TumbleView final : public Tumble {
         return {};
     }
     bool has_dirty_rows() const override { return emission_.has_rows(); }
+    Status take_changed_windows(
+        const std::function<Status(std::int64_t start_ms, std::uint64_t groups)>& on_window) override {
+        while (!changed_windows_.empty()) {
+            const auto window = groups_.windows().find(*changed_windows_.begin());
+            const std::uint64_t groups = window == groups_.windows().end() ? 0 : window->second.groups;
+            TRY(on_window(*changed_windows_.begin(), groups));
+            changed_windows_.erase(changed_windows_.begin());
+        }
+        return {};
+    }
     void discard_dirty_rows() override {
+        changed_windows_.clear();
         if (!emission_.has_rows()) return;
         emission_.discard();
         meta_dirty_ = meta_dirty_ || has_epochs();
@@ -276,8 +288,13 @@ class TumbleView final : public Tumble {
 
     void keep_created() {
         groups_created_ += groups_.created().size();
-        for (const std::uint32_t index : groups_.created())
+        const Window* last = nullptr;
+        for (const std::uint32_t index : groups_.created()) {
             emission_.on_created(index);
+            const Window* window = groups_.table().group(index).window;
+            if (window != last) changed_windows_.insert(window->start_ms);
+            last = window;
+        }
         emission_.before_update(row_groups_, groups_.loaded());
         groups_.keep_created();
     }
@@ -337,6 +354,7 @@ class TumbleView final : public Tumble {
             if (const auto it = values.windows().find(window->first); it != values.windows().end())
                 values.drop(it, false);
         }
+        changed_windows_.insert(window->first);
         const bool keep = emission_.wants(window->second);
         groups_.drop(window, keep);
         if (keep) emission_.on_closing();
@@ -356,6 +374,7 @@ class TumbleView final : public Tumble {
     Emission emission_;
     detail::Watermarks watermarks_;
     ViewCounts counts_;
+    std::set<std::int64_t> changed_windows_;  // starts; not yet taken
     std::uint64_t groups_created_ = 0;
     bool meta_dirty_ = false;
     bool meta_in_flight_ = false;

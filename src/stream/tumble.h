@@ -154,7 +154,11 @@ class Tumble {
     // stays due. Errors: corrupt, io.
     virtual Status take_dirty_rows(const OnRow& on_row, const OnGone& on_gone) = 0;
     virtual bool has_dirty_rows() const = 0;
-    // Forgets what take_dirty_rows would say (replay below the rows' index).
+    // Windows whose number of groups changed since the last call, or that have state no more (0 groups), in order. An
+    // error of on_window is passed on, and what it was not told of is told again.
+    virtual Status take_changed_windows(
+        const std::function<Status(std::int64_t start_ms, std::uint64_t groups)>& on_window) = 0;
+    // Forgets what the two above would say (replay below the rows' index).
     virtual void discard_dirty_rows() = 0;
 
     // What changed since the last checkpoint, as changes for the state store (dropped groups too). The changes count as

@@ -139,3 +139,61 @@ def test_sql_workers_are_held_by_the_kernel():
                           "SELECT json_extract(_value, '$.event_id') = '1' FROM t", "SELECT _append_time > 0 FROM t",
                           "SELECT count(*) = 1 FROM sys.streams"):
             assert server.sql(statement) == [[1]], statement
+
+
+def test_sql_system_tables_show_windows_nodes_and_metrics():
+    with Server() as server:
+        server.create_access(lateness="1h")
+        lines = []
+        for hour in (10, 11, 13):
+            for i in range(4):                               # a user a partition, so that each has a watermark
+                for user in range(40):
+                    lines.append(json.dumps({"event_id": f"{hour}-{i}-{user}", "event_type": "x", "user_id": f"u{user}",
+                                             "timestamp": f"2025-05-18T{hour}:0{i}:00Z",
+                                             "properties": {"status": 200 + i, "bytes": 1, "method": "GET", "path": "/"}}))
+        status, answer = server.post("access", "\n".join(lines))
+        assert status == 200 and answer["accepted"] == len(lines), answer
+        # Watermarks are at 12:33 (DELAY 30m): 10:00 has ended with its lateness, 11:00 is final, 13:00 open.
+        wait_for(lambda: server.sql("SELECT window_start, window_end, groups, state FROM sys.open_windows "
+                                    "WHERE view = 'access_1h' ORDER BY 1") ==
+                 [["2025-05-18T11:00:00.000Z", "2025-05-18T12:00:00.000Z", 4, "final"],
+                  ["2025-05-18T13:00:00.000Z", "2025-05-18T14:00:00.000Z", 4, "open"]], "two windows are open")
+        plan = "\n".join(row[0] for row in server.sql("EXPLAIN VIEW access_1h"))
+        assert "access_1h: live, over stream access" in plan and "LATENESS 1h" in plan, plan
+        assert "8 groups in 2 windows, 1 of them final" in plan, plan
+        assert "2025-05-18T13:00:00.000Z to 2025-05-18T14:00:00.000Z is not final" in plan and "FLUSH access_1h" in plan, plan
+        server.stop()
+        server.start()
+        assert [row[2] for row in server.sql("SELECT * FROM sys.open_windows ORDER BY 2")] == [
+            "2025-05-18T12:00:00.000Z", "2025-05-18T14:00:00.000Z"]
+        server.sql("DROP MATERIALIZED VIEW access_1h")
+        assert server.sql("SELECT * FROM sys.open_windows") == []
+        assert server.sql_answer("EXPLAIN VIEW access_1h")[0] == 404
+
+        name, address, role, version, started = server.sql("SELECT * FROM sys.nodes")[0]
+        assert (name, address, role) == ("n1", f"127.0.0.1:{server.port}", "leader") and version and started > "2025", started
+
+        # What /metrics shows: the same names and labels, one row a line.
+        text = server.request("GET", "/metrics")[2].decode()
+        shown = {re.match(r"[a-zA-Z0-9_:]+", line).group(0) for line in text.splitlines() if line and line[0] != "#"}
+        rows = server.sql("SELECT name, labels, value FROM sys.metrics", max_rows=100000)
+        assert {row[0] for row in rows} == shown
+        assert all(isinstance(json.loads(row[1]) if isinstance(row[1], str) else row[1], dict) for row in rows)
+        assert server.sql("SELECT value > 1000000 FROM sys.metrics WHERE name = 'process_resident_memory_bytes'") == [[1]]
+
+
+def test_sql_explain_tells_what_a_query_would_read():
+    with Server() as server:
+        server.create_access()
+
+        def explain(query):
+            return "\n".join(row[0] for row in server.sql("EXPLAIN " + query))
+
+        assert "counted by their offsets" in explain("SELECT count(*) FROM access")
+        cut = explain("SELECT status, count(*) FROM access WHERE ts >= '2025-05-18' AND _partition = 2 GROUP BY status")
+        assert cut.startswith("scan access: partitions 2 of 4, batches with event times from 2025-05-18T00:00:00.000Z"), cut
+        assert "USE TEMP B-TREE FOR GROUP BY" in cut, cut
+        status, _, body = server.sql_answer("EXPLAIN SELECT nowhat FROM access")
+        assert status == 404 and json.loads(body)["position"] == 15, body
+        assert server.sql_answer("EXPLAIN DROP STREAM access")[0] == 400
+        assert server.sql("SELECT count(*) FROM access") == [[0]]

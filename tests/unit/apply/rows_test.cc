@@ -235,7 +235,8 @@ std::string rows_of_cutting(std::uint64_t seed, std::size_t batch_max, bool cras
     b.settle();
     return b.rows("SELECT * FROM \"" + view_table(view) + "\" ORDER BY 1") + "\n" +
            b.rows("SELECT * FROM \"" + late_table(view) + "\" ORDER BY 1, 2, 3") + "\n" +
-           b.rows("SELECT * FROM _views") + "\n" + b.rows("SELECT * FROM _watermarks ORDER BY 1, 2");
+           b.rows("SELECT * FROM _views") + "\n" + b.rows("SELECT * FROM _watermarks ORDER BY 1, 2") + "\n" +
+           b.rows("SELECT * FROM _windows ORDER BY 1, 2");
 }
 
 }  // namespace

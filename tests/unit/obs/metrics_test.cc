@@ -86,6 +86,28 @@ TEST_CASE("what exists elsewhere is read at the scrape") {
     CHECK(times(text, "weir_none") == 0);
 }
 
+TEST_CASE("lines are those of the exposition") {
+    Metrics metrics;
+    metrics.counter("weir_b_total", "b", {{"s", "x"}}).add(2);
+    metrics.gauge("weir_a", "a").set(-1.5);
+    const auto histogram = metrics.histogram("weir_h_seconds", "h", {0.1, 2}, {{"r", "/"}});
+    histogram.observe(1);
+    histogram.observe(5);
+    metrics.on_scrape("weir_c", "c", false, [] { return std::vector<Metrics::Sample>{{{{"p", "1"}}, 7}}; });
+    std::string all;
+    for (const Metrics::Line& line : metrics.lines()) {
+        all += line.name;
+        for (const auto& [name, value] : line.labels)
+            all += " " + name + "=" + value;
+        all += " " + std::to_string(line.value).substr(0, 4) + "\n";
+        CHECK(metrics.text().find("\n" + line.name) != std::string::npos);
+    }
+    CHECK(all ==
+          "weir_a -1.5\nweir_b_total s=x 2.00\nweir_c p=1 7.00\n"
+          "weir_h_seconds_bucket le=0.1 r=/ 0.00\nweir_h_seconds_bucket le=2 r=/ 1.00\n"
+          "weir_h_seconds_bucket le=+Inf r=/ 2.00\nweir_h_seconds_sum r=/ 6.00\nweir_h_seconds_count r=/ 2.00\n");
+}
+
 TEST_CASE("a refused registration counts nothing and harms nothing") {
     Metrics metrics;
     metrics.counter("weir_a_total", "A.").add();

@@ -84,6 +84,7 @@ TEST_CASE("catalog: streams, views, late rows, dead letters and system tables in
     shard.exec("INSERT INTO _counters VALUES (5, 10, 2, 3, 1)");
     shard.exec("INSERT INTO _views VALUES (7, 2, 10, 1, 8, 1, 2)");
     shard.exec("INSERT INTO _watermarks VALUES (7, 0, 111, 222, 0), (7, 1, NULL, NULL, 1)");
+    shard.exec("INSERT INTO _windows VALUES (7, 0, 100, 3), (7, 100, 200, 1), (9, 0, 100, 5)");
     shard.commit();
     Session session(shard);
     const auto runs = [&](const std::string& text, const std::string& want) {
@@ -113,6 +114,11 @@ TEST_CASE("catalog: streams, views, late rows, dead letters and system tables in
          "access_1h|access|live|0.250|2|10|1|8|1;ended|access|stopped: too many "
          "groups|0.250|0|0|0|0|0;slow|access|building|0.250|0|0|0|0|0");
     runs("SELECT * FROM sys.watermarks ORDER BY partition", "access_1h|0|111|222|0;access_1h|1|NULL|NULL|1");
+    // One partition has no watermark: nothing is final. A view that has stopped keeps no windows open.
+    runs("SELECT * FROM sys.open_windows ORDER BY 2", "access_1h|0|100|3|open;access_1h|100|200|1|open");
+    shard.exec("UPDATE _watermarks SET watermark = 100 WHERE partition = 1");
+    runs("SELECT * FROM sys.open_windows ORDER BY 2", "access_1h|0|100|3|final;access_1h|100|200|1|open");
+    shard.exec("UPDATE _watermarks SET watermark = NULL WHERE partition = 1");
     runs(sql::show_sql({sql::Show::What::streams}).c_str(), session.run("SELECT * FROM sys.streams"));
     CHECK(session.run(sql::show_sql({sql::Show::What::views})).find("access_1h") == 0);
     CHECK(session.run(sql::show_sql({sql::Show::What::watermarks})).find("access_1h") == 0);

@@ -6,6 +6,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <atomic>
+#include <filesystem>
 #include <fstream>
 #include <functional>
 #include <signal.h>
@@ -265,6 +266,21 @@ TEST_CASE("pool: a caller that goes away while its query computes or waits") {
     CHECK(pool->run(request, busy).error().code == Errc::cancelled);
     CHECK(inner == "cancelled");
     CHECK(run(*pool, "SELECT 1") == "1");
+}
+
+TEST_CASE("pool: what retention removes under a query ends it as too slow, not as unknown") {
+    Shard s;
+    auto pool = Pool::make(options_for(s.shard.dir()));
+    for (const auto& file : std::filesystem::recursive_directory_iterator(s.shard.dir() + "/streams"))
+        if (file.path().extension() == ".log" && file.path().parent_path().filename() == "p1")
+            std::filesystem::remove(file.path());
+    CHECK(run(*pool, "SELECT count(path) FROM access WHERE _partition = 0") == "150");
+    Sink sink;
+    const auto ran = pool->run(request_for("SELECT count(path) FROM access"), sink);
+    REQUIRE_FALSE(ran);
+    CHECK(ran.error().code == Errc::deadline);
+    CHECK(ran.error().detail.find("retention removed") != std::string::npos);
+    CHECK(run(*pool, "SELECT count(*) FROM nowhere") == "not_found");
 }
 
 TEST_CASE("pool: how a worker was ended is told") {

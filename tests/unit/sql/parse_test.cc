@@ -444,11 +444,14 @@ TEST_CASE("DROP, SHOW, queries") {
     CHECK(show_sql({Show::What::watermarks}).find("sys.watermarks") != std::string::npos);
 
     for (const char* text :
-         {"SELECT 1", "WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)", "EXPLAIN QUERY PLAN SELECT 1"}) {
+         {"SELECT 1", "WITH a AS (SELECT 1) SELECT * FROM a", "VALUES (1)", "EXPLAIN QUERY PLAN SELECT 1",
+          "EXPLAIN SELECT 1", "explain with a as (select 1) select * from a", "EXPLAIN VIEW v",
+          "EXPLAIN VIEW \"a-b\""}) {
         CHECK(std::get<Select>(parse(std::string("-- why\n ") + text + " ;").value()).text == text);
     }
-    unbuilt("EXPLAIN VIEW v", "VIEW", "EXPLAIN VIEW");
-    unbuilt("EXPLAIN SELECT 1", "SELECT", "EXPLAIN QUERY PLAN");
+    invalid("EXPLAIN DROP STREAM a", "DROP", "expected SELECT");
+    invalid("EXPLAIN VIEW", "", "a view after EXPLAIN VIEW");
+    invalid("EXPLAIN VIEW v w", "w", "expected the end");
     invalid("EXPLAIN QUERY PLAN DROP STREAM a", "DROP", "expected SELECT");
     unbuilt("INSERT INTO a VALUES (1)", "INSERT", "/events");
     unbuilt("PRAGMA x", "PRAGMA", "PRAGMA");

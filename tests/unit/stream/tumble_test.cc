@@ -202,6 +202,37 @@ TEST_CASE("dirty rows: taken once, discarded on demand, kept when the taker fail
     CHECK(run.seen.table.empty());
 }
 
+TEST_CASE("changed windows: each with its groups, once; gone ones with none") {
+    TumblePlan plan = simple_plan();
+    auto state = make_memory_store();
+    ViewRun run(plan, *state);
+    const auto changed = [&] {
+        std::string all;
+        const Status taken = run.view->take_changed_windows([&](std::int64_t start_ms, std::uint64_t groups) -> Status {
+            all += (all.empty() ? "" : " ") + std::to_string(start_ms) + ":" + std::to_string(groups);
+            return {};
+        });
+        REQUIRE(taken);
+        return all;
+    };
+    const std::vector<Event> log = {at(100, 1), at(200, 2), at(300, 1), at(400, 1), at(1500, 1), at(5000, 9)};
+    REQUIRE(run.feed(log, 0, 3));
+    CHECK(changed() == "0:2");
+    REQUIRE(run.feed(log, 3, 4));  // a group that is there
+    CHECK(changed().empty());
+    REQUIRE(run.feed(log, 4, 6));  // the first two windows end, one of them was never told of
+    CHECK(changed() == "0:0 1000:0 5000:1");
+    // What the taker refuses is told again; replay forgets it.
+    const std::vector<Event> more = {at(5100, 1)};
+    REQUIRE(run.feed(more, 0, 1));
+    CHECK_FALSE(run.view->take_changed_windows([](auto, auto) -> Status { return Error{Errc::io, "no"}; }));
+    CHECK(changed() == "5000:2");
+    const std::vector<Event> replayed = {at(5200, 2)};
+    REQUIRE(run.feed(replayed, 0, 1));
+    run.view->discard_dirty_rows();
+    CHECK(changed().empty());
+}
+
 TEST_CASE("a checkpoint writes what changed, and what changed since the collect stays dirty") {
     auto state = make_memory_store();
     ViewRun run(simple_plan(), *state);
