@@ -1,5 +1,6 @@
 #include "node/cli.h"
 
+#include "node/completion.h"
 #include "node/config_command.h"
 #include "node/detail/run_command.h"
 #include "node/detail/tree.h"
@@ -53,6 +54,15 @@ int do_settings(const Console& console, const Tree& tree, const Words& words, co
                        : run_config_print(console, loaded.value(), {.origin = words.origin, .format = format}));
 }
 
+int do_page(const Console& console, const Tree& tree, const Words& words) {
+    const Result<std::string> page =
+        tree.man->parsed() ? Result<std::string>(man_page()) : completion_script(words.topic);
+    if (!page) return code_of(usage_error(console, page.error().detail, path_of(tree)));
+    console.write(page.value());
+    console.flush();
+    return 0;
+}
+
 int do_help(const Console& console, const Words& words) {
     std::string topic;
     for (const std::string& word : words.topics)
@@ -101,6 +111,7 @@ int run_cli_on(const Console& console, const std::vector<std::string>& words, co
     if (tree.worker->parsed()) return sql_worker(said.worker_fd, said.worker_dir);
     if (tree.serve->parsed() || tree.config->parsed()) return do_settings(console, tree, said, environment, serve);
     if (tree.help->parsed()) return do_help(console, said);
+    if (tree.completion->parsed() || tree.man->parsed()) return do_page(console, tree, said);
     if (tree.version->parsed()) {
         console.write("weir " WEIR_VERSION "\n");
         console.flush();

@@ -74,6 +74,13 @@ constexpr std::array command_words{
                  "  weir status\n"
                  "  weir status -o json | jq .ready\n",
                  "Rates are measured over one second. Exit code 0 healthy, 1 not ready, 3 no answer.\n"},
+    CommandWords{
+        "doctor", "",
+        "  weir doctor\n"
+        "  weir doctor --data /var/lib/weir -o json | jq .healthy\n",
+        "No server may hold the directory: stop it first. It looks at the write-ahead log, the checkpoint, segments\n"
+        "and their indexes, journals, dedup runs and the database, and repairs nothing. What fails is told with what\n"
+        "to do. Exit code 0 all is well, 1 something is not, 5 no data directory, 6 a server holds it.\n"},
     CommandWords{"bench", "ingest | e2e | sql | dedup | wal",
                  "  weir bench ingest                       a fresh node on this disk, as fast as it goes\n"
                  "  weir bench e2e --rate 100000            at 100,000 events a second: how soon are they visible?\n"
@@ -81,6 +88,11 @@ constexpr std::array command_words{
                  "  weir bench sql                          scans of 4,000,000 events, pages of a large view\n"
                  "  weir bench dedup                        10,000,000 live ids, restarted\n",
                  "Exit code 1 when a count differs.\n"},
+    CommandWords{"completion", "bash | zsh | fish",
+                 "  source <(weir completion bash)              for this shell\n"
+                 "  weir completion fish > ~/.config/fish/completions/weir.fish\n",
+                 "It completes commands, options, files, and the names of the server's streams.\n"},
+    CommandWords{"man", "", "  weir man | man -l -\n", ""},
     CommandWords{"version", "", "  weir version\n", ""},
     CommandWords{"help", "[COMMAND | exit-codes]", "  weir help sql\n  weir help exit-codes\n", ""},
 };
@@ -92,12 +104,27 @@ const CommandWords& words_of(std::string_view name) {
     return found == command_words.end() ? none : *found;
 }
 
+// What `text` lists, where an option wants one of a few known words.
+std::vector<std::string> choices_in(std::string_view text) {
+    constexpr auto known = std::to_array<std::string_view>(
+        {"table", "json", "ndjson", "csv", "toml", "raw", "pretty", "bash", "zsh", "fish", "exit-codes"});
+    std::vector<std::string> choices;
+    for (std::size_t at = 0; at < text.size();) {
+        const std::size_t end = std::min(text.find_first_not_of("abcdefghijklmnopqrstuvwxyz-", at), text.size());
+        const std::string_view word = text.substr(at, end - at);
+        if (std::ranges::find(known, word) != known.end()) choices.emplace_back(word);
+        at = end + 1;
+    }
+    return choices;
+}
+
 OptionInfo describe(const CLI::Option& option) {
     OptionInfo info;
     info.text = option.get_description();
     info.is_positional = option.get_positional();
     if (info.is_positional) {
         info.names.push_back(option.get_name());
+        if (info.names.front() != "FILE" && info.names.front() != "STATEMENT") info.choices = choices_in(info.text);
         return info;
     }
     for (const std::string& name : option.get_snames())
@@ -105,6 +132,7 @@ OptionInfo describe(const CLI::Option& option) {
     for (const std::string& name : option.get_lnames())
         info.names.push_back("--" + name);
     if (option.get_items_expected_max() > 0) info.argument = option.get_type_name();
+    if (info.argument == "WHAT") info.choices = choices_in(info.text);
     return info;
 }
 
@@ -205,8 +233,12 @@ void describe_below(const CLI::App& app, const std::string& path, std::vector<Co
     info.examples = words.examples;
     info.notes = words.notes;
     info.has_children = !parts.empty();
-    for (const CLI::Option* option : app.get_options())
-        info.options.push_back(describe(*option));
+    // Arguments first, as they are typed.
+    for (const bool positional : {true, false}) {
+        for (const CLI::Option* option : app.get_options()) {
+            if (option->get_positional() == positional) info.options.push_back(describe(*option));
+        }
+    }
     into.push_back(std::move(info));
     for (const CLI::App* part : parts)
         describe_below(*part, path.empty() ? part->get_name() : path + " " + part->get_name(), into);
@@ -220,6 +252,12 @@ std::vector<CommandInfo> describe_commands() {
     plant(tree, words);
     std::vector<CommandInfo> commands;
     describe_below(tree.app, "", commands);
+    // Help is on any of them.
+    const auto help = std::ranges::find(commands, "help", &CommandInfo::name);
+    std::vector<std::string>& topics = help->options.front().choices;
+    for (const CommandInfo& command : commands) {
+        if (!command.name.empty() && command.name.find(' ') == std::string::npos) topics.push_back(command.name);
+    }
     return commands;
 }
 

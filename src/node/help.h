@@ -11,8 +11,9 @@ namespace weir::node {
 struct OptionInfo {
     std::vector<std::string> names;  // "-o", "--output"; of a positional argument its name, "STREAM"
     bool is_positional = false;
-    std::string argument;  // "WHAT", "" for a switch
-    std::string text;      // one line
+    std::string argument;              // "WHAT", "" for a switch
+    std::string text;                  // one line
+    std::vector<std::string> choices;  // the words it may be, where those are few
 };
 
 struct CommandInfo {

@@ -1,6 +1,7 @@
 #include "node/detail/run_command.h"
 
 #include "node/client.h"
+#include "node/doctor.h"
 #include "node/inspect.h"
 #include "node/produce.h"
 #include "node/root_key.h"
@@ -138,6 +139,14 @@ Result<Exit> do_bench(const Console& console, const Words& words, const TextMap&
     return run_bench(console, options);
 }
 
+Result<Exit> do_doctor(const Console& console, const Words& words, const TextMap& environment) {
+    const OutputFormat format = TRY(parse_output_format(words.output.empty() ? "table" : words.output));
+    std::string data_dir = words.data_dir;
+    const auto variable = environment.find("WEIR_NODE_DATA_DIR");
+    if (data_dir.empty() && variable != environment.end()) data_dir = variable->second;
+    return run_doctor(console, data_dir.empty() ? "./weir-data" : data_dir, format);
+}
+
 Result<Exit> do_demo(const Console& console, const Words& words) {
     DemoOptions options = words.demo;
     options.open = !words.no_open;
@@ -155,6 +164,7 @@ Result<Exit> do_demo(const Console& console, const Words& words) {
 
 Result<Exit> run_command(const Console& console, const Tree& tree, const Words& words, const TextMap& environment) {
     if (tree.demo->parsed()) return do_demo(console, words);
+    if (tree.doctor->parsed()) return do_doctor(console, words, environment);
     if (tree.bench->parsed()) return do_bench(console, words, environment);
     const ServerChoice server = TRY(choose_server(words, environment));
     if (tree.sql->parsed()) return do_sql(console, words, server, environment);

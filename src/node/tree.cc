@@ -200,7 +200,13 @@ void plant(Tree& tree, Words& words) {
     app.require_subcommand(0, 1);
     plant_server_commands(tree, words);
     plant_client_commands(tree, words);
+    tree.doctor = app.add_subcommand("doctor", "is what a data directory holds whole? every checksum, offline");
+    value(tree.doctor, "--data", words.data_dir, "DIR", "the data directory, default ./weir-data (WEIR_NODE_DATA_DIR)");
+    value(tree.doctor, "-o,--output", words.output, "WHAT", output_text);
     plant_bench_commands(tree, words);
+    tree.completion = app.add_subcommand("completion", "print a shell's completion script");
+    value(tree.completion, "SHELL", words.topic, "", "bash, zsh, fish")->required();
+    tree.man = app.add_subcommand("man", "print the man page");
     tree.version = app.add_subcommand("version", "print the version");
     tree.help = app.add_subcommand("help", "help on a command");
     value(tree.help, "TOPIC", words.topics, "", "a command, or exit-codes");

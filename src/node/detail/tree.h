@@ -38,6 +38,7 @@ struct Words {
     std::string prefix;
     BenchOptions bench;
     DemoOptions demo;
+    std::string data_dir;
     bool no_open = false;
     std::int64_t nodes = 1;
     std::string topic;
@@ -57,10 +58,13 @@ struct Tree {
     CLI::App* stream_ls = nullptr;
     CLI::App* stream_info = nullptr;
     CLI::App* status = nullptr;
+    CLI::App* doctor = nullptr;
     CLI::App* bench = nullptr;
     CLI::App* config = nullptr;
     CLI::App* config_check = nullptr;
     CLI::App* config_print = nullptr;
+    CLI::App* completion = nullptr;
+    CLI::App* man = nullptr;
     CLI::App* version = nullptr;
     CLI::App* help = nullptr;
     CLI::App* worker = nullptr;  // the server's own: no help tells of it

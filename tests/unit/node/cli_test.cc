@@ -255,6 +255,14 @@ TEST_CASE("a program that is not weir is told apart, by every command") {
     }
 }
 
+TEST_CASE("pages for others go to stdout") {
+    CHECK(ran({"man"}).out.starts_with(".TH WEIR 1"));
+    CHECK(ran({"completion", "zsh"}).out.starts_with("#compdef weir"));
+    CHECK(ran({"completion", "tcsh"}).exit == 2);
+    CHECK(ran({"completion", "tcsh"}).err.find("\n  try: weir completion --help\n") != std::string::npos);
+    CHECK(ran({"completion"}).exit == 2);
+}
+
 TEST_CASE("version") {
     CHECK(ran({"version"}).out == "weir " WEIR_VERSION "\n");
     CHECK(ran({"--version"}).out == "weir " WEIR_VERSION "\n");
