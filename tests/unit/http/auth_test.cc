@@ -249,7 +249,7 @@ TEST_CASE("statements want roles: definitions an admin, and limits above the def
     f("write-me", "SHOW VIEWS", "?timeout_ms=10001", 403, "timeout_ms above 10000 needs the role admin");
     f("own-me", "SELECT 1", "?max_rows=1000000&timeout_ms=60000", 200, "rows");
     CHECK(door.pool.last().rows_max == 1'000'000);
-    CHECK(failures(door.metrics, "role") == 8);
+    CHECK(failures(door.metrics, "role") == 10);
     // Without keys there are no roles.
     Door open;
     CHECK(open.ask(request("POST", "/v1/sql?max_rows=1000000", "Content-Type: text/plain\r\n", "SELECT 1")).status ==
