@@ -10,27 +10,20 @@
 #include "log/wal.h"
 #include "node/detail/json.h"
 #include "node/node.h"
-#include "os/disk.h"
-#include "os/real_disk.h"
+#include "node/offline.h"
 #include "record/batch.h"
 #include "store/database.h"
 #include "stream/state_store.h"
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
-#include <fcntl.h>
 #include <map>
 #include <optional>
-#include <signal.h>
-#include <sys/wait.h>
-#include <unistd.h>
 #include <utility>
 
 namespace weir::node {
 namespace {
 
-constexpr std::uint64_t state_map_bytes = 64ull << 30;  // reserved, not used: cluster/local_shard.h
 constexpr std::uint64_t pages_at_once = 256;
 constexpr std::size_t index_entry_bytes = 40;
 constexpr std::size_t index_block_bytes = index_entry_bytes * 1024;
@@ -110,27 +103,6 @@ Result<std::string> Doctor::check_wal() {
     }
     return people_count(entries) + " entries behind the checkpoint, " + people_bytes(bytes) + "; the last is " +
            std::to_string(last_in_log_);
-}
-
-// LMDB maps its file and believes it: a page that was cut off or overwritten ends the process that reads it. So a child
-// reads all of it first. There is one thread: a fork is whole.
-Status try_state(const std::string& dir) {
-    const int child = fork();
-    if (child < 0) return Error{Errc::io, std::string("fork: ") + std::strerror(errno), errno};
-    if (child == 0) {
-        for (const int signal : {SIGBUS, SIGSEGV, SIGABRT})
-            ::signal(signal, SIG_DFL);
-        const int silence = ::open("/dev/null", O_WRONLY | O_CLOEXEC);
-        dup2(silence, STDERR_FILENO);
-        const auto state = stream::open_lmdb(dir, state_map_bytes);
-        if (state) static_cast<void>(state.value()->scan("", [](std::string_view, std::string_view) { return true; }));
-        _exit(0);
-    }
-    int status = 0;
-    while (waitpid(child, &status, 0) < 0 && errno == EINTR) {
-    }
-    if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return {};
-    return corrupt(dir + "/data.mdb is damaged: reading it ends a process");
 }
 
 Result<std::string> Doctor::check_checkpoint() {
@@ -378,23 +350,13 @@ const char* check_result_name(CheckResult result) {
 
 Result<std::vector<DoctorCheck>> examine(const std::string& data_dir) {
     const std::unique_ptr<os::Disk> disk = os::make_real_disk();
-    if (!TRY(disk->exists(data_dir + "/weir.identity")) && !TRY(disk->exists(data_dir + "/wal"))) {
-        return Error{Errc::not_found,
-                     data_dir + " is no data directory of weir: neither weir.identity nor wal is in it"};
-    }
-    const os::DirLock lock = TRY(os::DirLock::take(data_dir));
+    const os::DirLock lock = TRY(lock_data_dir(*disk, data_dir));
     return Doctor(*disk, data_dir).examine();
 }
 
 Exit run_doctor(const Console& console, const std::string& data_dir, OutputFormat format) {
     const Result<std::vector<DoctorCheck>> examined = examine(data_dir);
-    if (!examined) {
-        const bool held = examined.error().code == Errc::conflict;
-        console.error(examined.error().detail,
-                      held ? "stop the server first (SIGTERM); a running one is asked by: weir status"
-                           : "weir doctor --data DIR");
-        return exit_of(examined.error().code);
-    }
+    if (!examined) return tell_unlocked(console, examined.error());
     const std::vector<DoctorCheck>& checks = examined.value();
     const auto failed = std::ranges::count(checks, CheckResult::failed, &DoctorCheck::result);
     if (format == OutputFormat::json) {

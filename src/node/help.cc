@@ -81,6 +81,13 @@ constexpr std::array command_words{
         "No server may hold the directory: stop it first. It looks at the write-ahead log, the checkpoint, segments\n"
         "and their indexes, journals, dedup runs and the database, and repairs nothing. What fails is told with what\n"
         "to do. Exit code 0 all is well, 1 something is not, 5 no data directory, 6 a server holds it.\n"},
+    CommandWords{
+        "inspect", "wal | segment FILE | checkpoint | state",
+        "  weir inspect wal --data ./weir-data\n"
+        "  weir inspect segment weir-data/shards/0/streams/0_2/p0/00000000000000000000.log\n"
+        "  weir inspect checkpoint -o ndjson | jq .holds\n",
+        "No server may hold the directory; a segment may be looked at beside one. Exit code 1: something cannot be\n"
+        "read; what could be is shown before. Whether all is well is asked by: weir doctor\n"},
     CommandWords{"bench", "ingest | e2e | sql | dedup | wal",
                  "  weir bench ingest                       a fresh node on this disk, as fast as it goes\n"
                  "  weir bench e2e --rate 100000            at 100,000 events a second: how soon are they visible?\n"
@@ -199,7 +206,11 @@ std::vector<OptionInfo> options_of_parts(const std::vector<CommandInfo>& command
             const auto has = [&](const CommandInfo* other) { return std::ranges::any_of(other->options, same); };
             options.push_back(option);
             if (!std::ranges::all_of(parts, has)) {
-                options.back().text = part->name.substr(name.size() + 1) + ": " + option.text;
+                std::string names;
+                for (const CommandInfo* other : parts) {
+                    if (has(other)) names += (names.empty() ? "" : ", ") + other->name.substr(name.size() + 1);
+                }
+                options.back().text = names + ": " + option.text;
             }
         }
     }
@@ -277,7 +288,7 @@ std::string help_text(std::string_view command) {
     const std::string first(command.substr(0, command.find(' ')));
     const CommandInfo& info = *std::ranges::find(commands, first, &CommandInfo::name);
     if (first.empty()) {
-        return info.summary + "\n\n" + info.examples + "\n" + command_list(commands) + "\n" + info.notes;
+        return info.summary + "\n\n" + info.examples + "\n" + command_list(commands) + info.notes;
     }
     std::string text = info.usage + "     " + info.summary + "\n\n" + info.examples;
     if (first == "serve") {

@@ -2,6 +2,7 @@
 
 #include "node/client.h"
 #include "node/doctor.h"
+#include "node/dump.h"
 #include "node/inspect.h"
 #include "node/produce.h"
 #include "node/root_key.h"
@@ -139,12 +140,24 @@ Result<Exit> do_bench(const Console& console, const Words& words, const TextMap&
     return run_bench(console, options);
 }
 
+std::string data_dir_of(const Words& words, const TextMap& environment) {
+    const auto variable = environment.find("WEIR_NODE_DATA_DIR");
+    if (!words.data_dir.empty()) return words.data_dir;
+    return variable == environment.end() || variable->second.empty() ? "./weir-data" : variable->second;
+}
+
 Result<Exit> do_doctor(const Console& console, const Words& words, const TextMap& environment) {
     const OutputFormat format = TRY(parse_output_format(words.output.empty() ? "table" : words.output));
-    std::string data_dir = words.data_dir;
-    const auto variable = environment.find("WEIR_NODE_DATA_DIR");
-    if (data_dir.empty() && variable != environment.end()) data_dir = variable->second;
-    return run_doctor(console, data_dir.empty() ? "./weir-data" : data_dir, format);
+    return run_doctor(console, data_dir_of(words, environment), format);
+}
+
+Result<Exit> do_inspect(const Console& console, const Tree& tree, const Words& words, const TextMap& environment) {
+    const OutputFormat format = TRY(parse_output_format(words.output.empty() ? "table" : words.output));
+    if (tree.inspect_segment->parsed()) return run_dump_segment(console, words.file, format);
+    const DumpWhat what = tree.inspect_wal->parsed()          ? DumpWhat::wal
+                          : tree.inspect_checkpoint->parsed() ? DumpWhat::checkpoint
+                                                              : DumpWhat::state;
+    return run_dump(console, data_dir_of(words, environment), what, format);
 }
 
 Result<Exit> do_demo(const Console& console, const Words& words) {
@@ -165,6 +178,7 @@ Result<Exit> do_demo(const Console& console, const Words& words) {
 Result<Exit> run_command(const Console& console, const Tree& tree, const Words& words, const TextMap& environment) {
     if (tree.demo->parsed()) return do_demo(console, words);
     if (tree.doctor->parsed()) return do_doctor(console, words, environment);
+    if (tree.inspect->parsed()) return do_inspect(console, tree, words, environment);
     if (tree.bench->parsed()) return do_bench(console, words, environment);
     const ServerChoice server = TRY(choose_server(words, environment));
     if (tree.sql->parsed()) return do_sql(console, words, server, environment);

@@ -7,6 +7,7 @@
 namespace weir::node {
 namespace {
 
+constexpr const char* data_dir_text = "the data directory, default ./weir-data (WEIR_NODE_DATA_DIR)";
 constexpr const char* output_text = "table (default), json, ndjson, csv";
 
 // A value the command takes: `argument` is its name in the help.
@@ -178,6 +179,20 @@ void plant_client_commands(Tree& tree, Words& words) {
         add_client_options(command, words);
 }
 
+void plant_inspect(Tree& tree, Words& words) {
+    tree.inspect = tree.app.add_subcommand("inspect", "what is inside of a data directory's files, offline");
+    tree.inspect->require_subcommand(1);
+    tree.inspect_wal = tree.inspect->add_subcommand("wal", "the entries of the write-ahead log behind the checkpoint");
+    tree.inspect_segment = tree.inspect->add_subcommand("segment", "the batches of one segment file");
+    value(tree.inspect_segment, "FILE", words.file, "", "DIR/shards/0/streams/ID/pN/OFFSET.log")->required();
+    tree.inspect_checkpoint = tree.inspect->add_subcommand("checkpoint", "streams, views, partitions, journals, runs");
+    tree.inspect_state = tree.inspect->add_subcommand("state", "how many values the state store has, by kind");
+    for (CLI::App* command : {tree.inspect_wal, tree.inspect_checkpoint, tree.inspect_state})
+        value(command, "--data", words.data_dir, "DIR", data_dir_text);
+    for (CLI::App* command : {tree.inspect_wal, tree.inspect_segment, tree.inspect_checkpoint, tree.inspect_state})
+        value(command, "-o,--output", words.output, "WHAT", "table (default), json (one object a line), ndjson, csv");
+}
+
 // The commands right below, but for those that no help tells of.
 std::vector<std::string> names_of(const CLI::App& app) {
     std::vector<std::string> names;
@@ -201,8 +216,9 @@ void plant(Tree& tree, Words& words) {
     plant_server_commands(tree, words);
     plant_client_commands(tree, words);
     tree.doctor = app.add_subcommand("doctor", "is what a data directory holds whole? every checksum, offline");
-    value(tree.doctor, "--data", words.data_dir, "DIR", "the data directory, default ./weir-data (WEIR_NODE_DATA_DIR)");
+    value(tree.doctor, "--data", words.data_dir, "DIR", data_dir_text);
     value(tree.doctor, "-o,--output", words.output, "WHAT", output_text);
+    plant_inspect(tree, words);
     plant_bench_commands(tree, words);
     tree.completion = app.add_subcommand("completion", "print a shell's completion script");
     value(tree.completion, "SHELL", words.topic, "", "bash, zsh, fish")->required();

@@ -107,6 +107,9 @@ def test_doctor_survives_cut_missing_and_foreign_files():
                     assert found["checkpoint"] == "failed", (spoil, found)
                 if path.endswith("view.db"):
                     assert found["database"] == "failed", (spoil, found)
+                for what in [what for what in ("wal", "state", "checkpoint") if what in path or f"/{'state' if what == 'checkpoint' else what}/" in path]:
+                    code, _, words = inspect(what, "--data", data)
+                    assert code in (0, 1) and (code == 0 or words.startswith("error: ")), (path, spoil, what, code, words)
                 shutil.rmtree(data)
 
 
@@ -116,3 +119,46 @@ def test_doctor_without_a_data_directory():
             ran = doctor(data)
             assert ran.returncode == 5 and "is no data directory of weir" in ran.stderr, ran
         assert os.listdir(folder) == []
+
+
+def inspect(*words):
+    ran = subprocess.run([harness.WEIR, "inspect", *words, "-o", "ndjson"], capture_output=True, text=True, timeout=120)
+    return ran.returncode, [json.loads(line) for line in ran.stdout.splitlines()], ran.stderr
+
+
+def test_inspect_shows_what_is_inside():
+    with tempfile.TemporaryDirectory(prefix="weir-test-") as folder:
+        data = filled(folder)
+        code, rows, _ = inspect("checkpoint", "--data", data)
+        parts = {row["part"]: row["holds"] for row in rows}
+        assert code == 0 and parts["stream"].startswith("s: CREATE STREAM") and "view" in parts and "partition 1" in parts, rows
+        assert parts["dead letters"].startswith("offsets 0 to 3"), parts
+        code, rows, _ = inspect("state", "--data", data)
+        assert code == 0 and {"applied", "stream", "view", "catalog", "operator state"} == {row["kind"] for row in rows}, rows
+        with Server(data=folder) as server:
+            server.post("s", '{"id":"after","ts":"2025-01-01T00:00:00Z"}\n')
+            assert inspect("wal", "--data", data)[0] == 6
+            server.kill()
+        code, rows, _ = inspect("wal", "--data", data)
+        assert code == 0 and any("1 events of" in row["brings"] for row in rows), rows
+        indexes = [row["index"] for row in rows]
+        assert indexes == sorted(set(indexes))
+        segment = max(glob.glob(data + "/shards/0/streams/*/p*/*.log"), key=os.path.getsize)
+        code, batches, _ = inspect("segment", segment)
+        assert code == 0 and batches[0]["offset"] == 0 and all(b["checksum"] == "ok" for b in batches), batches
+        for one, next_one in zip(batches, batches[1:]):
+            assert one["offset"] + one["count"] == next_one["offset"] and one["position"] + one["bytes"] == next_one["position"]
+        # Cut anywhere it shows the whole batches and says where it stopped.
+        copy, size = os.path.join(folder, "cut.log"), os.path.getsize(segment)
+        for at in range(0, size, max(1, size // 60)):
+            shutil.copy(segment, copy)
+            os.truncate(copy, at)
+            code, some, words = inspect("segment", copy)
+            whole = [b for b in batches if b["position"] + b["bytes"] <= at]
+            assert some == whole, (at, some)
+            is_end = at == sum(b["bytes"] for b in whole)
+            assert code == (0 if is_end else 1) and (is_end or f"of {at}: " in words), (at, code, words)
+        shutil.copy(segment, copy)
+        flip(copy, 0.99)
+        code, some, _ = inspect("segment", copy)
+        assert code == 0 and some[-1]["checksum"] == "does not match", some

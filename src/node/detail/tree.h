@@ -59,6 +59,11 @@ struct Tree {
     CLI::App* stream_info = nullptr;
     CLI::App* status = nullptr;
     CLI::App* doctor = nullptr;
+    CLI::App* inspect = nullptr;
+    CLI::App* inspect_wal = nullptr;
+    CLI::App* inspect_segment = nullptr;
+    CLI::App* inspect_checkpoint = nullptr;
+    CLI::App* inspect_state = nullptr;
     CLI::App* bench = nullptr;
     CLI::App* config = nullptr;
     CLI::App* config_check = nullptr;
