@@ -12,6 +12,7 @@
 #include "sql/statement.h"
 #include "store/reader.h"
 #include "support/gate_disk.h"
+#include "support/must.h"
 #include "support/temp_dir.h"
 
 #include <algorithm>
@@ -19,7 +20,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <functional>
-#include <iostream>
 #include <memory>
 #include <string>
 #include <utility>
@@ -28,14 +28,7 @@
 
 namespace weir::cluster::test {
 
-template <class T>
-T must(Result<T> result) {
-    if (!result) {
-        std::cerr << "unexpected: " << result.error().detail << "\n";
-        std::abort();
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(result).value();
-}
+using weir::test::must;
 
 // The real clocks, which a test may set forward: threads that wait for real go on doing so.
 class JumpClock final : public Clock {

@@ -1,24 +1,12 @@
 #include "apply/tables.h"
 #include "fakes.h"
 #include "store/database.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 using namespace weir;
 using namespace weir::http::test;
-
-namespace {
-
-struct TempDir {
-    std::string path = "/tmp/weir_http_XXXXXX";
-    TempDir() { must(::mkdtemp(path.data()) != nullptr); }
-    ~TempDir() {
-        const auto removed = os::make_real_disk()->remove_tree(path);
-        must(removed.has_value());
-    }
-};
-
-}  // namespace
 
 TEST_CASE("A page of streams") {
     Door door;
@@ -68,9 +56,9 @@ TEST_CASE("Views and the cluster") {
 }
 
 TEST_CASE("One stream") {
-    TempDir dir;
+    const weir::test::TempDir dir;
     {
-        auto db = store::Database::open(dir.path + "/view.db", {});
+        auto db = store::Database::open(dir.file("view.db"), {});
         REQUIRE(db);
         REQUIRE(db.value()->exec(apply::tables_ddl));
         const std::string id = std::to_string(ObjectId{ShardId(0), LogIndex(3)}.packed());
@@ -83,7 +71,7 @@ TEST_CASE("One stream") {
                              id + ", 20, 3, 2, 1);"));
     }
     Door door;
-    door.catalog.shard.dir = dir.path;
+    door.catalog.shard.dir = dir.path();
     const Response r = door.ask(request("GET", "/v1/streams/clicks"));
     INFO(r.body);
     CHECK(r.status == 200);

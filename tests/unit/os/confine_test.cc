@@ -1,7 +1,7 @@
 #include "os/confine.h"
 
 #include "os/process.h"
-#include "unit/os/temp_dir.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -164,7 +164,7 @@ TEST_CASE("child: grows", "[.][child-grows]") {
 namespace {
 
 struct Folder {
-    testing::TempDir dir;
+    test::TempDir dir;
     Folder() {
         ::mkdir((dir.path() + "/mine").c_str(), 0700);
         std::ofstream(dir.path() + "/mine/file") << "xy";

@@ -3,7 +3,7 @@
 #include "os/real_disk.h"
 #include "os/sim_disk.h"
 #include "support/power_cut.h"
-#include "unit/os/temp_dir.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -43,7 +43,7 @@ void whole_files(Disk& disk, const std::string& dir) {
 }  // namespace
 
 TEST_CASE("read_file and replace_file") {
-    testing::TempDir dir;
+    test::TempDir dir;
     auto real = make_real_disk();
     whole_files(*real, dir.path());
     SimDisk sim(1, {});

@@ -1,7 +1,7 @@
 #include "os/real_disk.h"
 
 #include "os/sim_disk.h"
-#include "unit/os/temp_dir.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -100,7 +100,7 @@ void contract(Disk& disk, const std::string& dir) {
 }  // namespace
 
 TEST_CASE("the real and the simulated disk keep one contract") {
-    testing::TempDir dir;
+    test::TempDir dir;
     auto real = make_real_disk();
     contract(*real, dir.path());
     SimDisk sim(3, {});
@@ -131,7 +131,7 @@ std::string pages_in_memory(const std::string& path, std::size_t pages) {
 }  // namespace
 
 TEST_CASE("what is read aside leaves the page cache as it was") {
-    const testing::TempDir dir;
+    const test::TempDir dir;
     const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
     const std::string path = dir.path() + "/f";
     const auto disk = make_real_disk();
@@ -163,7 +163,7 @@ TEST_CASE("what is read aside leaves the page cache as it was") {
 }
 
 TEST_CASE("make_dirs refuses a path through a file") {
-    testing::TempDir dir;
+    test::TempDir dir;
     auto real = make_real_disk();
     REQUIRE(real->open(dir.path() + "/f", OpenMode::create));
     CHECK_FALSE(real->make_dirs(dir.path() + "/f"));
@@ -173,7 +173,7 @@ TEST_CASE("make_dirs refuses a path through a file") {
 }
 
 TEST_CASE("DirLock: one holder at a time, and it says who") {
-    testing::TempDir dir;
+    test::TempDir dir;
     {
         auto first = DirLock::take(dir.path());
         REQUIRE(first);

@@ -11,12 +11,11 @@
 #include "sql/statement.h"
 #include "store/database.h"
 #include "store/reader.h"
+#include "support/must.h"
 #include "support/temp_dir.h"
 
 #include <algorithm>
-#include <cstdlib>
 #include <functional>
-#include <iostream>
 #include <map>
 #include <memory>
 #include <optional>
@@ -26,14 +25,7 @@
 
 namespace weir::query::test {
 
-template <class T>
-T must(Result<T> result) {
-    if (!result) {
-        std::cerr << "unexpected: " << result.error().detail << "\n";
-        std::abort();
-    }
-    if constexpr (!std::is_void_v<T>) return std::move(result).value();
-}
+using weir::test::must;
 
 inline std::int64_t ms(std::string_view time) {
     return record::parse_time_literal(time).value();

@@ -1,8 +1,8 @@
 #include "store/database.h"
 
 #include "support/sync_vfs.h"
+#include "support/temp_dir.h"
 #include "unit/store/batch_builder.h"
-#include "unit/store/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -28,7 +28,7 @@ std::string one(Database& db, const std::string& sql) {
 }
 
 TEST_CASE("a transaction is whole or not there") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto db = open_ok(dir.file("a.db"));
     REQUIRE(db->exec("CREATE TABLE t(a INTEGER, b TEXT, c REAL, d BLOB); CREATE TABLE u(x)"));
     auto insert = db->prepare("INSERT INTO t VALUES (?1, ?2, ?3, ?4)");
@@ -63,7 +63,7 @@ TEST_CASE("a transaction is whole or not there") {
 }
 
 TEST_CASE("settings of the file") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto db = open_ok(dir.file("a.db"));
     CHECK(one(*db, "PRAGMA journal_mode") == "'wal'");
     CHECK(one(*db, "PRAGMA synchronous") == "1");
@@ -74,7 +74,7 @@ TEST_CASE("settings of the file") {
 }
 
 TEST_CASE("the log grows until a checkpoint and is used again after it") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto db = open_ok(dir.file("a.db"));
     REQUIRE(db->exec("CREATE TABLE t(a INTEGER PRIMARY KEY, b TEXT)"));
     REQUIRE(db->begin());
@@ -93,7 +93,7 @@ TEST_CASE("the log grows until a checkpoint and is used again after it") {
 }
 
 TEST_CASE("the log is emptied when nobody reads it, and nobody is waited for") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto db = open_ok(dir.file("a.db"));
     const auto log_bytes = [&] { return std::filesystem::file_size(dir.file("a.db-wal")); };
     const auto emptied = [&] {
@@ -142,7 +142,7 @@ TEST_CASE(
     "rule: replay is silent: a durable commit syncs SQLite's log whatever readers do, and a checkpoint's OK proves "
     "nothing",
     "[rule]") {
-    const TempDir dir;
+    const test::TempDir dir;
     int syncs = 0;
     const test::SyncVfs vfs([&](const std::string&) { syncs++; });
     auto opened = Database::open(dir.file("a.db"), {.vfs = test::SyncVfs::name()});
@@ -173,7 +173,7 @@ TEST_CASE(
 }
 
 TEST_CASE("errors say what the caller can do") {
-    const TempDir dir;
+    const test::TempDir dir;
     std::ofstream(dir.file("text.db")) << std::string(4096, 'x');
     auto text = Database::open(dir.file("text.db"), {});
     REQUIRE_FALSE(text);
@@ -201,7 +201,7 @@ TEST_CASE("errors say what the caller can do") {
 }
 
 TEST_CASE("a path is never taken for a URI") {
-    const TempDir dir;
+    const test::TempDir dir;
     const auto here = std::filesystem::current_path();
     std::filesystem::current_path(dir.file(""));
     { auto db = open_ok("file:x?mode=memory"); }

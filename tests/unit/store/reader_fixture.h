@@ -3,8 +3,8 @@
 
 #include "store/database.h"
 #include "store/reader.h"
+#include "support/temp_dir.h"
 #include "unit/store/batch_builder.h"
-#include "unit/store/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -29,7 +29,7 @@ class ListSink final : public RowSink {
 };
 
 struct ReaderFixture {
-    TempDir dir;
+    test::TempDir dir;
     std::unique_ptr<Database> writer;
     std::unique_ptr<Reader> reader;
     std::int64_t now_us = 0;

@@ -261,7 +261,7 @@ TEST_CASE("now is what it was set to") {
 }
 
 TEST_CASE("a file that is absent or no database") {
-    const TempDir dir;
+    const test::TempDir dir;
     const auto clock = [] { return std::int64_t{0}; };
     CHECK(Reader::open(dir.file("none.db"), clock).error().code == Errc::not_found);
     std::ofstream(dir.file("text.db")) << std::string(4096, 'x');

@@ -2,7 +2,7 @@
 #include "stream/state_store.h"
 
 #include "base/prng.h"
-#include "unit/store/temp_dir.h"
+#include "support/temp_dir.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -13,8 +13,6 @@
 
 namespace weir::stream {
 namespace {
-
-using store::TempDir;
 
 constexpr std::uint64_t map_bytes = 64u << 20;
 
@@ -84,7 +82,7 @@ TEST_CASE("the memory store") {
 }
 
 TEST_CASE("the LMDB store, and again after a restart") {
-    const TempDir dir;
+    const test::TempDir dir;
     std::string before;
     {
         auto store = open_lmdb(dir.file("deep/state"), map_bytes);
@@ -99,7 +97,7 @@ TEST_CASE("the LMDB store, and again after a restart") {
 }
 
 TEST_CASE("a commit on another thread, reads on this one") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto store = open_lmdb(dir.file("state"), map_bytes);
     REQUIRE(store);
     REQUIRE(store.value()->commit({{"a", "1"}}));
@@ -116,7 +114,7 @@ TEST_CASE("a commit on another thread, reads on this one") {
 }
 
 TEST_CASE("a full map refuses the commit and keeps what was") {
-    const TempDir dir;
+    const test::TempDir dir;
     auto store = open_lmdb(dir.file("state"), 256 << 10);
     REQUIRE(store);
     REQUIRE(store.value()->commit({{"a", "1"}}));
@@ -127,7 +125,7 @@ TEST_CASE("a full map refuses the commit and keeps what was") {
 }
 
 TEST_CASE("flipped bits are corrupt, not values") {
-    const TempDir dir;
+    const test::TempDir dir;
     {
         auto store = open_lmdb(dir.file("state"), map_bytes);
         REQUIRE(store);
