@@ -6,6 +6,7 @@
 #include "obs/metrics.h"
 #include "os/real_disk.h"
 #include "query/pool.h"
+#include "support/packed.h"
 
 #include <arpa/inet.h>
 #include <atomic>
@@ -25,7 +26,6 @@
 #include <unistd.h>
 #include <utility>
 #include <vector>
-#include <zlib.h>
 #include <zstd.h>
 
 namespace weir::http::test {
@@ -445,22 +445,7 @@ struct Door {
     }
 };
 
-inline std::string gzipped(std::string_view text) {
-    z_stream z{};
-    must(deflateInit2(&z, 1, Z_DEFLATED, 31, 9, Z_DEFAULT_STRATEGY) == Z_OK);
-    std::string out;
-    std::vector<unsigned char> piece(1 << 16);
-    z.next_in = reinterpret_cast<unsigned char*>(const_cast<char*>(text.data()));
-    z.avail_in = static_cast<unsigned>(text.size());
-    do {
-        z.next_out = piece.data();
-        z.avail_out = static_cast<unsigned>(piece.size());
-        deflate(&z, Z_FINISH);
-        out.append(reinterpret_cast<char*>(piece.data()), piece.size() - z.avail_out);
-    } while (z.avail_out == 0);
-    deflateEnd(&z);
-    return out;
-}
+using weir::test::gzipped;
 
 // `window_log` above 0: a frame that does not say its size and wants that window.
 inline std::string zstded(std::string_view text, int window_log = 0) {

@@ -1,29 +1,17 @@
 #include "node/event_input.h"
 
+#include "support/packed.h"
+
 #include <catch2/catch_test_macros.hpp>
 
 #include <thread>
 #include <unistd.h>
 #include <vector>
-#include <zlib.h>
 
 namespace weir::node {
 namespace {
 
-std::string gzipped(const std::string& text) {
-    z_stream z{};
-    REQUIRE(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    std::string out(text.size() + 1000, '\0');
-    std::string in = text;
-    z.next_in = reinterpret_cast<Bytef*>(in.data());
-    z.avail_in = static_cast<uInt>(in.size());
-    z.next_out = reinterpret_cast<Bytef*>(out.data());
-    z.avail_out = static_cast<uInt>(out.size());
-    REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
-    out.resize(z.total_out);
-    deflateEnd(&z);
-    return out;
-}
+using ::weir::test::gzipped;
 
 // Through a pipe, whose writer is a thread: the bytes may be more than it holds.
 struct Fed {

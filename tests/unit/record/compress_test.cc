@@ -1,6 +1,7 @@
 #include "record/compress.h"
 
 #include "base/prng.h"
+#include "support/packed.h"
 
 #include <catch2/catch_test_macros.hpp>
 
@@ -8,27 +9,14 @@
 #include <lz4frame.h>
 #include <snappy-c.h>
 #include <string>
-#include <zlib.h>
 #include <zstd.h>
 
 using namespace weir;
 using namespace weir::record;
+using test::gzipped;
+using test::noise;
 
 namespace {
-
-std::string gzipped(std::string_view in) {
-    z_stream z{};
-    REQUIRE(deflateInit2(&z, 6, Z_DEFLATED, 15 + 16, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    std::string out(deflateBound(&z, in.size()) + 64, '\0');
-    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in.data()));
-    z.avail_in = static_cast<uInt>(in.size());
-    z.next_out = reinterpret_cast<Bytef*>(out.data());
-    z.avail_out = static_cast<uInt>(out.size());
-    REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
-    out.resize(z.total_out);
-    deflateEnd(&z);
-    return out;
-}
 
 std::string snapped(std::string_view in) {
     std::size_t size = snappy_max_compressed_length(in.size());
@@ -66,14 +54,6 @@ Errc code(Codec codec, std::string_view in, std::size_t max = 1 << 20) {
     auto out = inflate(codec, in, max);
     REQUIRE(!out);
     return out.error().code;
-}
-
-std::string noise(std::size_t n) {
-    Prng prng(n);
-    std::string s(n, '\0');
-    for (char& c : s)
-        c = static_cast<char>(prng.next());
-    return s;
 }
 
 }  // namespace

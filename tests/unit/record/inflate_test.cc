@@ -1,31 +1,19 @@
 #include "record/inflate.h"
 
 #include "base/prng.h"
+#include "support/packed.h"
 
 #include <catch2/catch_test_macros.hpp>
 
 #include <string>
-#include <zlib.h>
 #include <zstd.h>
 
 using namespace weir;
 using namespace weir::record;
+using test::gzipped;
+using test::noise;
 
 namespace {
-
-std::string pack(std::string_view in, int window_bits = 15 + 16) {
-    z_stream z{};
-    REQUIRE(deflateInit2(&z, 6, Z_DEFLATED, window_bits, 8, Z_DEFAULT_STRATEGY) == Z_OK);
-    std::string out(deflateBound(&z, in.size()) + 64, '\0');
-    z.next_in = reinterpret_cast<Bytef*>(const_cast<char*>(in.data()));
-    z.avail_in = static_cast<uInt>(in.size());
-    z.next_out = reinterpret_cast<Bytef*>(out.data());
-    z.avail_out = static_cast<uInt>(out.size());
-    REQUIRE(deflate(&z, Z_FINISH) == Z_STREAM_END);
-    out.resize(z.total_out);
-    deflateEnd(&z);
-    return out;
-}
 
 std::string pack_zstd(std::string_view in) {
     std::string out(ZSTD_compressBound(in.size()), '\0');
@@ -40,20 +28,12 @@ Errc code(F inflater, std::string_view in, std::size_t max = 1 << 20) {
     return out.error().code;
 }
 
-std::string noise(std::size_t n) {
-    Prng prng(n);
-    std::string s(n, '\0');
-    for (char& c : s)
-        c = static_cast<char>(prng.next());
-    return s;
-}
-
 }  // namespace
 
 TEST_CASE("gzip and zstd bodies come back within their limit, with padding behind") {
     for (const std::size_t n : {0u, 1u, 15u, 4095u, 4096u, 4097u, 32'769u, 1'000'000u})
         for (const std::string& text : {std::string(n, 'a'), noise(n)}) {
-            const std::string gz = pack(text), zs = pack_zstd(text);
+            const std::string gz = gzipped(text), zs = pack_zstd(text);
             auto a = gunzip(gz, n);
             REQUIRE(a);
             CHECK(a.value() == text);
@@ -69,17 +49,17 @@ TEST_CASE("gzip and zstd bodies come back within their limit, with padding behin
 }
 
 TEST_CASE("members and frames one after the other are one body") {
-    auto a = gunzip(pack("one ") + pack("") + pack("two"), 7);
+    auto a = gunzip(gzipped("one ") + gzipped("") + gzipped("two"), 7);
     REQUIRE(a);
     CHECK(a.value() == "one two");
-    CHECK(code(gunzip, pack("one ") + pack("two"), 6) == Errc::too_large);
+    CHECK(code(gunzip, gzipped("one ") + gzipped("two"), 6) == Errc::too_large);
     auto b = unzstd(pack_zstd("one ") + pack_zstd("two"), 7);
     REQUIRE(b);
     CHECK(b.value() == "one two");
 }
 
 TEST_CASE("what is not a whole body is the sender's fault") {
-    const std::string gz = pack("a text, a text, a text"), zs = pack_zstd("a text, a text, a text");
+    const std::string gz = gzipped("a text, a text, a text"), zs = pack_zstd("a text, a text, a text");
     for (std::size_t n = 0; n < gz.size(); n++)
         CHECK(code(gunzip, std::string_view(gz).substr(0, n)) == Errc::invalid_argument);
     for (std::size_t n = 0; n < zs.size(); n++)
@@ -88,7 +68,7 @@ TEST_CASE("what is not a whole body is the sender's fault") {
     CHECK(code(unzstd, zs + "x") == Errc::invalid_argument);
     CHECK(code(gunzip, "{\"a\":1}") == Errc::invalid_argument);
     CHECK(code(unzstd, "{\"a\":1}") == Errc::invalid_argument);
-    CHECK(code(gunzip, pack("zlib, not gzip", 15)) == Errc::invalid_argument);
+    CHECK(code(gunzip, gzipped("zlib, not gzip", 6, 15)) == Errc::invalid_argument);
     std::string bad = gz;
     bad[bad.size() - 6] = static_cast<char>(bad[bad.size() - 6] + 1);  // in the CRC
     CHECK(code(gunzip, bad) == Errc::invalid_argument);
@@ -96,13 +76,13 @@ TEST_CASE("what is not a whole body is the sender's fault") {
 
 TEST_CASE("bombs stop at the limit") {
     const std::string zeros(64 << 20, '\0');
-    CHECK(code(gunzip, pack(zeros), 1 << 20) == Errc::too_large);
+    CHECK(code(gunzip, gzipped(zeros), 1 << 20) == Errc::too_large);
     CHECK(code(unzstd, pack_zstd(zeros), 1 << 20) == Errc::too_large);
 }
 
 TEST_CASE("bodies of very many members or frames end, and stay within the limit") {
     std::string gz, zs, skippable;
-    const std::string empty_member = pack(""), empty_frame = pack_zstd("");
+    const std::string empty_member = gzipped(""), empty_frame = pack_zstd("");
     const std::string skip("\x50\x2a\x4d\x18\0\0\0\0", 8);
     while (gz.size() < 1 << 20)
         gz += empty_member;
@@ -110,7 +90,7 @@ TEST_CASE("bodies of very many members or frames end, and stay within the limit"
         zs += empty_frame;
         skippable += skip;
     }
-    auto a = gunzip(gz + pack("x"), 1);
+    auto a = gunzip(gz + gzipped("x"), 1);
     REQUIRE(a);
     CHECK(a.value() == "x");
     auto b = unzstd(zs + pack_zstd("x"), 1);
@@ -152,7 +132,7 @@ TEST_CASE("a zstd body whose window is above 8 MiB is too large, however little 
 
 TEST_CASE("random damage to a compressed body never does harm") {
     Prng prng(7);
-    const std::string gz = pack(noise(300) + std::string(3000, 'q')),
+    const std::string gz = gzipped(noise(300) + std::string(3000, 'q')),
                       zs = pack_zstd(noise(300) + std::string(3000, 'q'));
     for (int round = 0; round < 3000; round++) {
         std::string a = gz, b = zs;
