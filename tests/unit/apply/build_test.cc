@@ -59,6 +59,15 @@ std::vector<std::vector<log::Section>> history(Bench& b, ObjectId stream, std::v
     return entries;
 }
 
+// `entries` of a thousand events each, one after the other, the first event of each `step_ms` later. The next offset.
+std::int64_t add_thousands(Bench& b, ObjectId stream, int entries, std::int64_t step_ms) {
+    for (int i = 0; i < entries; i++) {
+        REQUIRE(b.add({b.batch(stream, 0, i * 1000, 1000, t0 + i * step_ms)}).has_value());
+        b.settle();
+    }
+    return entries * 1000;
+}
+
 }  // namespace
 
 TEST_CASE("build: ticks and flushes count where they stand in the log") {
@@ -89,12 +98,7 @@ TEST_CASE("build: a view is building with progress until its entry, and is read 
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
-    std::int64_t next = 0;
-    for (int i = 0; i < 60; i++) {
-        REQUIRE(b.add({b.batch(id, 0, next, 1000, t0 + i * 1000)}).has_value());
-        b.settle();
-        next += 1000;
-    }
+    const std::int64_t next = add_thousands(b, id, 60, 1000);
     const auto view = b.make(log::ObjectKind::view, "v", view_sql, id);
     CHECK(state_of(b, "v") == "building");
     CHECK(b.needs.at(id).second);
@@ -167,12 +171,7 @@ TEST_CASE("build: retention waits for the view, then goes on") {
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
-    std::int64_t next = 0;
-    for (int i = 0; i < 40; i++) {
-        REQUIRE(b.add({b.batch(id, 0, next, 1000, t0 + i * 1000)}).has_value());
-        b.settle();
-        next += 1000;
-    }
+    add_thousands(b, id, 40, 1000);
     b.make(log::ObjectKind::view, "v", view_sql, id);
     REQUIRE(b.add({log::Retain{id, INT64_MAX, -1, INT64_MIN}}).has_value());
     b.settle();
@@ -204,12 +203,7 @@ TEST_CASE("build: a view that is dropped while it is built is gone, and retentio
     Bench b;
     b.settle();
     const auto id = b.make(log::ObjectKind::stream, "s", stream_sql);
-    std::int64_t next = 0;
-    for (int i = 0; i < 40; i++) {
-        REQUIRE(b.add({b.batch(id, 0, next, 1000, t0)}).has_value());
-        b.settle();
-        next += 1000;
-    }
+    add_thousands(b, id, 40, 0);
     const auto view = b.make(log::ObjectKind::view, "v", view_sql, id);
     REQUIRE(b.add({log::DropView{view}, log::ViewLive{view}}).has_value());
     b.settle();

@@ -43,6 +43,21 @@ Ran ran(const std::vector<std::string>& words, const TextMap& environment = {}) 
     return result;
 }
 
+// The commands that ask a server, the one at `url`.
+std::vector<std::vector<std::string>> that_ask(const std::string& url) {
+    std::vector<std::vector<std::string>> commands = {{"sql", "SELECT 1"},
+                                                      {"sql", "SELECT 1", "-o", "json"},
+                                                      {"tail", "s"},
+                                                      {"stream", "ls"},
+                                                      {"stream", "info", "s"},
+                                                      {"status"},
+                                                      {"produce", "s", "/proc/self/cmdline"},
+                                                      {"bench", "ingest"}};
+    for (auto& words : commands)
+        words.insert(words.end(), {"--server", url});
+    return commands;
+}
+
 TEST_CASE("serve gets its settings and its exit code comes back") {
     const Ran r = ran({"serve", "--data", "/d", "--http=127.0.0.1:0", "--node-id", "n2"}, {{"WEIR_NODE_ID", "n9"}});
     CHECK(r.exit == 42);
@@ -235,18 +250,8 @@ TEST_CASE("a program that is not weir is told apart, by every command") {
         });
         const std::string want =
             "error: " + server.url() + " answered " + std::to_string(status) + " and is not weir\n";
-        for (const std::vector<std::string>& words :
-             std::vector<std::vector<std::string>>{{"sql", "SELECT 1"},
-                                                   {"sql", "SELECT 1", "-o", "json"},
-                                                   {"tail", "s"},
-                                                   {"stream", "ls"},
-                                                   {"stream", "info", "s"},
-                                                   {"status"},
-                                                   {"produce", "s", "/proc/self/cmdline"},
-                                                   {"bench", "ingest"}}) {
-            std::vector<std::string> all = words;
-            all.insert(all.end(), {"--server", server.url()});
-            const Ran r = ran(all);
+        for (const std::vector<std::string>& words : that_ask(server.url())) {
+            const Ran r = ran(words);
             INFO(words[0] << " " << status << ": " << r.err);
             CHECK(r.exit == 1);
             CHECK(r.err.find(want) != std::string::npos);
@@ -331,17 +336,8 @@ TEST_CASE("a key that is missing, wrong or too small ends every command with 4")
             reply.body = R"({"status":)" + std::to_string(status) + R"(,"code":")" + code + R"(","detail":"why not"})";
             return reply;
         });
-        for (const std::vector<std::string>& words :
-             std::vector<std::vector<std::string>>{{"sql", "SELECT 1"},
-                                                   {"tail", "s"},
-                                                   {"stream", "ls"},
-                                                   {"stream", "info", "s"},
-                                                   {"status"},
-                                                   {"produce", "s", "/proc/self/cmdline"},
-                                                   {"bench", "ingest"}}) {
-            std::vector<std::string> all = words;
-            all.insert(all.end(), {"--server", server.url()});
-            const Ran r = ran(all);
+        for (const std::vector<std::string>& words : that_ask(server.url())) {
+            const Ran r = ran(words);
             INFO(words[0] << " " << status << ": " << r.err);
             CHECK(r.exit == 4);
             CHECK(r.err.find("why not") != std::string::npos);
