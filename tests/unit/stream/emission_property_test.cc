@@ -2,6 +2,7 @@
 // naive model, whatever the cut into batches, the interleaving of partitions, restarts, and however little memory.
 #include "base/prng.h"
 #include "unit/stream/random_log.h"
+#include "unit/stream/restarts.h"
 #include "unit/stream/tumble_fixture.h"
 #include "unit/stream/view_model.h"
 
@@ -12,12 +13,6 @@
 
 namespace weir::stream {
 namespace {
-
-constexpr std::size_t events_per_entry = 25;
-
-std::int64_t append_ms_of(std::size_t index) {
-    return static_cast<std::int64_t>(index / events_per_entry) * 40;
-}
 
 struct NamedPlan {
     std::string name;
@@ -141,46 +136,6 @@ TEST_CASE("interleavings of the partitions: the same table, and EMIT FINAL write
             if (plan.emit == Emit::final_rows && plan.having_sql.empty() && plan.lateness_ms > 0) CHECK(corrected > 0);
         }
     }
-}
-
-// Checkpoints that end some entries after they began, and power cuts after which the view is opened from the last
-// checkpoint and the log is replayed; the table is ahead of the state then, as SQLite is.
-Seen run_with_restarts(const TumblePlan& plan, const Log& log, std::uint64_t seed, int& restarts) {
-    Prng prng(seed);
-    auto state = make_memory_store();
-    ViewRun view(plan, *state);
-    std::size_t at = 0, collected_at = 0, durable_at = 0, rows_at = 0;
-    bool in_flight = false;
-    while (at < log.events.size()) {
-        const std::size_t end = std::min(at + events_per_entry, log.events.size());
-        view.append_ms = append_ms_of(at);
-        REQUIRE(view.feed(log.events, at, end));
-        at = end;
-        if (at <= rows_at) {
-            view.view->discard_dirty_rows();  // replay below what the table has
-        } else if (prng.chance(0.4)) {
-            view.take_rows();
-            rows_at = at;
-        }
-        if (!in_flight && prng.chance(0.25)) {
-            if (at > rows_at) view.take_rows();  // rows are durable before the state that is ahead of them
-            rows_at = std::max(rows_at, at);
-            view.collect();
-            collected_at = at;
-            in_flight = true;
-        } else if (in_flight && prng.chance(0.4)) {
-            view.commit();
-            durable_at = collected_at;
-            in_flight = false;
-        }
-        if (prng.chance(0.06)) {
-            view.open();
-            at = durable_at;
-            in_flight = false;
-            ++restarts;
-        }
-    }
-    return view.finish();
 }
 
 TEST_CASE("restarts at any place do not show, with much memory and with none") {

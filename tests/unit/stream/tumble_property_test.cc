@@ -2,6 +2,7 @@
 // batches, nor on restarts, nor on how little memory it has.
 #include "base/prng.h"
 #include "unit/stream/random_log.h"
+#include "unit/stream/restarts.h"
 #include "unit/stream/tumble_fixture.h"
 
 #include <catch2/catch_test_macros.hpp>
@@ -111,50 +112,6 @@ TEST_CASE("count, sum and lateness agree with a naive model") {
     }
 }
 
-// Drives a view with checkpoints that end some batches after they began, and power cuts after which it is opened from
-// the last checkpoint and the log is replayed; the table is ahead of the state then, as SQLite is.
-Seen run_with_restarts(const TumblePlan& plan, const Log& log, std::uint64_t seed, StateStore& state, int& restarts) {
-    Prng prng(seed);
-    ViewRun view(plan, state);
-    constexpr std::size_t per_batch = 25;
-    std::size_t at = 0;            // position in the log
-    std::size_t collected_at = 0;  // where the checkpoint under way stands
-    std::size_t durable_at = 0;    // where the last finished one stands
-    std::size_t rows_at = 0;       // up to where the table has seen the log
-    bool in_flight = false;
-    while (at < log.events.size()) {
-        const std::size_t end = std::min(at + per_batch, log.events.size());
-        REQUIRE(view.feed(log.events, at, end));
-        at = end;
-        if (at <= rows_at) {
-            view.view->discard_dirty_rows();  // replay below what the table has
-        } else if (prng.chance(0.4)) {
-            view.take_rows();
-            rows_at = at;
-        }
-        if (!in_flight && prng.chance(0.25)) {
-            view.take_rows();  // rows are durable before the state that is ahead of them
-            rows_at = std::max(rows_at, at);
-            view.collect();
-            collected_at = at;
-            in_flight = true;
-        } else if (in_flight && prng.chance(0.4)) {
-            view.commit();
-            durable_at = collected_at;
-            in_flight = false;
-        }
-        if (prng.chance(0.06)) {
-            // The table keeps what it has; rows that were dirty are lost with the memory, and the replay makes them
-            // again.
-            view.open();
-            at = durable_at;
-            in_flight = false;
-            ++restarts;
-        }
-    }
-    return view.finish();
-}
-
 TEST_CASE("restarts from a checkpoint do not show, with much memory and with none") {
     int restarts = 0;
     for (std::uint64_t seed = 1; seed <= 25; ++seed) {
@@ -166,8 +123,7 @@ TEST_CASE("restarts from a checkpoint do not show, with much memory and with non
         for (const std::uint64_t cache_bytes : {64u << 20, 20'000u, 1u}) {
             INFO("cache " << cache_bytes);
             plan.cache_bytes = cache_bytes;
-            auto state = make_memory_store();
-            CHECK(same(run_with_restarts(plan, log, seed * 7 + cache_bytes, *state, restarts), whole));
+            CHECK(same(run_with_restarts(plan, log, seed * 7 + cache_bytes, restarts), whole));
         }
     }
     CHECK(restarts > 100);
