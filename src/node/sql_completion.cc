@@ -11,15 +11,16 @@ namespace {
 constexpr std::size_t named_max = 8;
 
 constexpr auto keywords = std::to_array<std::string_view>(
-    {"ALL",     "AND",     "AS",         "ASC",          "BETWEEN", "BY",        "CASE",   "CAST",     "CHANGES",
-     "CHECK",   "COUNT",   "CREATE",     "CROSS",        "DEAD",    "DEDUP",     "DELAY",  "DESC",     "DISTINCT",
-     "DROP",    "ELSE",    "EMIT",       "END",          "ERROR",   "EVENT",     "EVERY",  "EXCEPT",   "EXISTS",
-     "EXPLAIN", "FINAL",   "FLUSH",      "FROM",         "FUTURE",  "GROUP",     "HAVING", "IDLE",     "IF",
-     "IN",      "INNER",   "INTEGER",    "INTERSECT",    "IS",      "JOIN",      "KEY",    "LATENESS", "LEFT",
-     "LETTER",  "LIKE",    "LIMIT",      "MATERIALIZED", "MAX",     "NOT",       "NOW",    "NULL",     "OFFSET",
-     "ON",      "OR",      "ORDER",      "PARTITIONS",   "REAL",    "REJECT",    "RETAIN", "SELECT",   "SHOW",
-     "STREAM",  "STREAMS", "TEXT",       "THEN",         "TIME",    "TIMESTAMP", "TUMBLE", "UNION",    "USING",
-     "VIEW",    "VIEWS",   "WATERMARKS", "WHEN",         "WHERE",   "WITH",      "WITHIN"});
+    {"ADD",        "ALL",        "ALTER",   "AND",      "AS",        "ASC",     "BETWEEN", "BY",      "CASCADE",
+     "CASE",       "CAST",       "CHANGES", "CHECK",    "COLUMN",    "COUNT",   "CREATE",  "CROSS",   "DEAD",
+     "DEDUP",      "DEFAULT",    "DELAY",   "DESC",     "DISTINCT",  "DROP",    "ELSE",    "EMIT",    "END",
+     "ERROR",      "EVENT",      "EVERY",   "EXCEPT",   "EXISTS",    "EXPLAIN", "FINAL",   "FLUSH",   "FROM",
+     "FUTURE",     "GROUP",      "HAVING",  "IDLE",     "IF",        "IN",      "INNER",   "INTEGER", "INTERSECT",
+     "IS",         "JOIN",       "KEY",     "LATENESS", "LEFT",      "LETTER",  "LIKE",    "LIMIT",   "MATERIALIZED",
+     "MAX",        "NONE",       "NOT",     "NOW",      "NULL",      "OFFSET",  "ON",      "OR",      "ORDER",
+     "PARTITIONS", "REAL",       "REJECT",  "REPLACE",  "RETAIN",    "SELECT",  "SET",     "SHOW",    "STREAM",
+     "STREAMS",    "TEXT",       "THEN",    "TIME",     "TIMESTAMP", "TUMBLE",  "UNION",   "USING",   "VIEW",
+     "VIEWS",      "WATERMARKS", "WHEN",    "WHERE",    "WITH",      "WITHIN"});
 constexpr auto functions = std::to_array<std::string_view>(
     {"abs(",    "ago(",   "avg(", "bucket(", "coalesce(", "count(", "epoch_ms(", "first(",  "ifnull(", "last(",
      "length(", "lower(", "max(", "min(",    "now()",     "round(", "rfc3339(",  "substr(", "sum(",    "upper("});

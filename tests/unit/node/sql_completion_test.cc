@@ -26,6 +26,7 @@ TEST_CASE("tables where a table is expected") {
     completes("SELECT * FROM access JOIN o", {"\"orders.eu\"", "orders"});
     completes("SELECT count(*) FROM TUMBLE(acc", {"access", "access_dead_letters"});
     completes("DROP STREAM ord", {"\"orders.eu\"", "orders"});
+    completes("ALTER STREAM ord", {"\"orders.eu\"", "orders"});
     completes("SELECT * FROM sys.s", {"sys.streams"});
     completes("SELECT * FROM sy", {"sys.streams", "sys.views"});
     CHECK(complete_sql("SELECT * FROM ", catalog()).candidates.size() == 6);
@@ -44,6 +45,8 @@ TEST_CASE("columns of the tables that are named, behind them or before") {
 TEST_CASE("keywords in the case that was typed, functions") {
     completes("SEL", {"SELECT"});
     completes("sel", {"select"});
+    completes("ALT", {"ALTER"});
+    completes("DROP STREAM access CASC", {"CASCADE"});
     completes("SELECT a FROM access ORD", {"ORDER"});
     completes("SELECT epo", {"epoch_ms("});
     completes("SELECT buc", {"bucket("});
