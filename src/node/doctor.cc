@@ -318,7 +318,9 @@ std::vector<DoctorCheck> Doctor::examine() {
     note("identity", restore, [this] { return check_identity(); });
     note("write-ahead log", restore, [this] { return check_wal(); });
     note("checkpoint", restore, [this] { return check_checkpoint(); });
-    for (const auto& [id, stream] : streams_) {
+    for (const auto& item : streams_) {
+        const ObjectId id = item.first;
+        const apply::StreamRecord& stream = item.second;
         const std::string name = printable(stream.name);
         note("segments of " + name, restore, [&] { return check_segments(id, stream); });
         note("journal of " + name, restore, [&] { return check_journal(id, stream); });
