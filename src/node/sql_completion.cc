@@ -143,8 +143,7 @@ SqlCompletion complete_sql(std::string_view text, const SqlCatalog& catalog) {
         }
     }
     std::ranges::sort(candidates);
-    const auto [first, last] = std::ranges::unique(candidates);
-    candidates.erase(first, last);
+    candidates.erase(std::unique(candidates.begin(), candidates.end()), candidates.end());
     return completion;
 }
 
