@@ -317,14 +317,7 @@ void Loop::on_complete(Connection& c) {
 void Loop::after_step(Connection& c, IngestStep step, Answer& reply) {
     if (step == IngestStep::decoded) step = ingest_.hand_over(c.ingest, c.id, reply);
     if (step == IngestStep::answered) return answer(c, reply);
-    if (step == IngestStep::wants_thread) {
-        auto work = std::make_shared<Decoding>();
-        work->connection = c.id;
-        work->op = std::move(c.ingest);
-        c.ingest = {};
-        c.ingest.plan.stream = work->op.plan.stream;  // to say something at the deadline
-        return decode_->submit(std::move(work));
-    }
+    if (step == IngestStep::wants_thread) return begin_large(c);
     if (step == IngestStep::with_shard) {
         c.mark_us = parts_.clock.monotonic_us();  // the shard's time runs from here
         return;
@@ -334,6 +327,39 @@ void Loop::after_step(Connection& c, IngestStep step, Answer& reply) {
     metrics_.refused(Refusal::pool_queue);
     answer(c, answer_of(
                   problem_of({Errc::overloaded, "too many requests wait; nothing was stored, send it again later"})));
+}
+
+void Loop::begin_large(Connection& c) {
+    if (c.large_bytes == 0) {
+        // How much a compressed one is nobody knows yet.
+        const bool is_plain = c.ingest.plan.coding == Coding::identity;
+        const std::size_t bytes = is_plain ? c.ingest.body.size() : limits::body_bytes_max;
+        if (large_bytes_ > 0 && large_bytes_ + bytes > large_bytes_max) return large_waiting_.push_back(c.id);
+        large_bytes_ += c.large_bytes = bytes;
+    }
+    auto work = std::make_shared<Decoding>();
+    work->connection = c.id;
+    work->op = std::move(c.ingest);
+    c.ingest = {};
+    c.ingest.plan.stream = work->op.plan.stream;  // to say something at the deadline
+    decode_->submit(std::move(work));
+}
+
+// Answered, or gone: those that wait have their turn, in order.
+void Loop::end_large(Connection& c) {
+    if (c.large_bytes == 0) return;
+    large_bytes_ -= std::exchange(c.large_bytes, 0);
+    while (!large_waiting_.empty() && decode_) {
+        const ConnectionId id = large_waiting_.front();
+        Connection* next = find(id);
+        large_waiting_.pop_front();
+        if (next == nullptr || next->state != ConnectionState::busy) continue;  // given up
+        begin_large(*next);
+        if (next->large_bytes > 0) continue;
+        large_waiting_.pop_back();  // no room yet: it stays the first
+        large_waiting_.push_front(id);
+        return;
+    }
 }
 
 void Loop::probe(Connection& c) {
@@ -408,6 +434,7 @@ void Loop::finish(Connection& c) {
     const std::int64_t now = parts_.clock.monotonic_us();
     metrics_.answered(id, c.status, static_cast<double>(now - c.began_us) / 1e6);
     in_flight_bytes_ -= std::exchange(c.charged_bytes, 0);
+    end_large(c);
     c.flow.reset();
     c.is_live = false;
     c.call.reset();

@@ -317,6 +317,7 @@ void Loop::close(Connection& c) {
     }
     in_flight_bytes_ -= std::exchange(c.charged_bytes, 0);
     held_bytes_ -= std::exchange(c.held_bytes, 0);
+    end_large(c);
     uv_close(reinterpret_cast<uv_handle_t*>(&c.tcp),
              [](uv_handle_t* handle) { of(handle).loop->on_closed(of(handle).id); });
 }

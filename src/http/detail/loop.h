@@ -30,6 +30,7 @@
 #include <uv.h>
 
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <string>
@@ -49,6 +50,10 @@ inline constexpr std::size_t pending_bytes_max = 64 * limits::kib;
 // Beyond the budget: 503, a Close frame, or no more reading until the present request is through.
 inline constexpr std::size_t held_bytes_free = 4 * limits::kib;
 inline constexpr std::size_t held_bytes_max = 48 * limits::mib;
+
+// Bodies for the decode thread that are being decoded and stored, until their answer. Each costs several times its size
+// (columns, batch, entry), so beyond this they take turns.
+inline constexpr std::size_t large_bytes_max = limits::body_bytes_max;
 
 enum class ConnectionState : std::uint8_t { idle, head, body, discarding, busy, sending, upgraded, lingering, closed };
 
@@ -81,6 +86,7 @@ struct Connection {
     std::unique_ptr<Call> call;     // until it is handed to the pool
     std::shared_ptr<Flow> flow;     // while a worker answers
     std::size_t charged_bytes = 0;  // of the door's budget for bodies
+    std::size_t large_bytes = 0;    // of large_bytes_max
     bool is_live = false;           // a tail or a WebSocket: the live thread answers, for as long as the client stays
     std::string live_parameter;     // of the path, until then
     std::unique_ptr<Socket> socket;
@@ -138,6 +144,8 @@ class Loop {
     void probe(Connection& c);
     void start_call(Connection& c);
     void after_step(Connection& c, IngestStep step, Answer& answer);
+    void begin_large(Connection& c);
+    void end_large(Connection& c);
 
     // Connections that stay (socket.cc)
     void start_live(Connection& c);
@@ -186,6 +194,8 @@ class Loop {
     std::uint64_t next_id_ = 1;
     std::size_t in_flight_bytes_ = 0;
     std::size_t held_bytes_ = 0;
+    std::size_t large_bytes_ = 0;
+    std::deque<ConnectionId> large_waiting_;
 };
 
 }  // namespace weir::http

@@ -85,6 +85,28 @@ TEST_CASE("Bodies in flight have a budget") {
     CHECK(door.ask(post("clicks", "{\"a\":\"" + std::string(900'000, 'x') + "\"}")).status == 200);
 }
 
+TEST_CASE("Large bodies take turns, and one that gives up lets the next have it") {
+    Door door;
+    door.catalog.shard.hold = true;
+    const std::string large = post("clicks", "{\"a\":\"" + std::string(9'000'000, 'x') + "\"}");
+    std::vector<Client> senders;
+    for (int i = 0; i < 9; ++i) {
+        senders.push_back(door.client());
+        senders.back().send(large);
+    }
+    while (door.catalog.shard.held() < 7)
+        std::this_thread::yield();
+    CHECK_FALSE(senders.back().heard(500));
+    CHECK(door.catalog.shard.held() == 7);  // 63 MB
+    CHECK(door.ask(request("GET", "/livez")).status == 200);
+    // Whoever waits may go, and nobody is held up by that.
+    senders[7].vanish();
+    door.catalog.shard.hold = false;
+    door.catalog.shard.release();
+    for (std::size_t i = 0; i < senders.size(); ++i)
+        if (i != 7) CHECK(senders[i].receive().status == 200);
+}
+
 TEST_CASE("Heads have a budget, and small ones need none of it") {
     REQUIRE(os::raise_open_files() >= 2'200);  // both ends are in this process
     Door door;
