@@ -10,6 +10,9 @@
 #include "os/signals.h"
 
 #include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fcntl.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 
@@ -79,10 +82,26 @@ int do_help(const Console& console, const Words& words) {
     return 0;
 }
 
-}  // namespace
+// A command whose output did not arrive has failed, whatever it did.
+int delivered(const Console& console, int code) {
+    console.flush();
+    const int failure = console.write_error;
+    if (failure == 0 || failure == EPIPE) return code;
+    console.error(std::string("cannot write the output: ") + std::strerror(failure));
+    if (code != 0) return code;
+    const bool is_disk = failure == ENOSPC || failure == EDQUOT || failure == EFBIG || failure == EIO;
+    return code_of(is_disk ? Exit::disk : Exit::failed);
+}
 
-int run_cli_on(const Console& console, const std::vector<std::string>& words, const TextMap& environment,
-               const ServeFn& serve, const WorkerFn& sql_worker) {
+// A standard stream that came closed must not become the first file or socket that is opened: what is written to it
+// fails instead.
+void hold_standard_streams() {
+    for (const int fd : {STDIN_FILENO, STDOUT_FILENO, STDERR_FILENO})
+        if (::fcntl(fd, F_GETFD) < 0) (void)::open("/dev/null", O_RDONLY);
+}
+
+int run_words(const Console& console, const std::vector<std::string>& words, const TextMap& environment,
+              const ServeFn& serve, const WorkerFn& sql_worker) {
     if (words.empty()) {
         std::fputs(help_text("").c_str(), console.err);
         return code_of(Exit::usage);
@@ -90,9 +109,8 @@ int run_cli_on(const Console& console, const std::vector<std::string>& words, co
     Words said;
     Tree tree;
     plant(tree, said);
-    if (const std::string wrong = wrong_command(tree, words); !wrong.empty()) {
-        return code_of(usage_error(console, wrong, ""));
-    }
+    if (const WrongCommand wrong = wrong_command(tree, words); !wrong.text.empty())
+        return code_of(usage_error(console, wrong.text, wrong.below));
     try {
         // CLI11 takes the words from the back.
         std::vector<std::string> reversed(words.rbegin(), words.rend());
@@ -122,7 +140,15 @@ int run_cli_on(const Console& console, const std::vector<std::string>& words, co
     return code_of(exit.value());
 }
 
+}  // namespace
+
+int run_cli_on(const Console& console, const std::vector<std::string>& words, const TextMap& environment,
+               const ServeFn& serve, const WorkerFn& sql_worker) {
+    return delivered(console, run_words(console, words, environment, serve, sql_worker));
+}
+
 int run_cli(int argc, char** argv, const ServeFn& serve, const WorkerFn& sql_worker) {
+    hold_standard_streams();
     os::ignore_sigpipe();
     os::RealClock clock;
     Console console;

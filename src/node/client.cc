@@ -18,7 +18,7 @@ constexpr std::int64_t read_timeout_ms_default = 60'000;
 std::string why_of(httplib::Error error) {
     switch (error) {
         case httplib::Error::Connection:
-            return "connection refused or no route";
+            return "no such host, connection refused, or no route";
         case httplib::Error::ConnectionTimeout:
             return "no answer to the connection";
         case httplib::Error::Read:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
 
 namespace weir::node {
@@ -75,11 +76,15 @@ std::string with_one_digit(double value, const char* unit) {
 }  // namespace
 
 bool Console::write(std::string_view data) const {
-    return std::fwrite(data.data(), 1, data.size(), out) == data.size();
+    const bool wrote = std::fwrite(data.data(), 1, data.size(), out) == data.size();
+    if (!wrote && write_error == 0) write_error = errno;
+    return wrote;
 }
 
 bool Console::flush() const {
-    return std::fflush(out) == 0;
+    const bool flushed = std::fflush(out) == 0;
+    if (!flushed && write_error == 0) write_error = errno;
+    return flushed;
 }
 
 void Console::say(std::string_view line) const {
@@ -87,7 +92,7 @@ void Console::say(std::string_view line) const {
 }
 
 void Console::error(std::string_view text, std::string_view next) const {
-    std::fflush(out);
+    flush();
     std::fprintf(err, "error: %.*s\n", static_cast<int>(text.size()), text.data());
     if (!next.empty()) std::fprintf(err, "  try: %.*s\n", static_cast<int>(next.size()), next.data());
 }

@@ -20,6 +20,8 @@ struct Console {
     bool err_is_terminal = false;
     int width = 80;          // columns of the terminal; only used on one
     Clock* clock = nullptr;  // borrowed; never null in a command
+    // errno of the first write to `out` that failed; EPIPE: its reader has gone, which is no fault.
+    mutable int write_error = 0;
 
     // Whole text or nothing more: false once the reader has gone (closed pipe), which ends a command quietly.
     bool write(std::string_view data) const;

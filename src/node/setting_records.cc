@@ -112,7 +112,7 @@ Status apply_keys(const SettingInput& input, Settings& settings) {
         if (!is_name(key.name)) return wrong("has no good name");
         if (key.name == root_key_name) return wrong("has the name of the key in auth.root_key_file");
         const auto role = http::parse_role(key.role);
-        if (!role) return wrong("has no good role");
+        if (!role) return wrong("has no good role (admin, writer or reader)");
         const auto digest = os::parse_digest(key.sha256);
         if (!digest) return wrong("has no good sha256 (what `printf %s KEY | sha256sum` prints)");
         for (const http::ApiKey& other : keys) {

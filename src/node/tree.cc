@@ -241,7 +241,7 @@ std::string path_of(const Tree& tree) {
     return path;
 }
 
-std::string wrong_command(const Tree& tree, const std::vector<std::string>& words) {
+WrongCommand wrong_command(const Tree& tree, const std::vector<std::string>& words) {
     const CLI::App* at = &tree.app;
     std::string path;
     for (const std::string& word : words) {
@@ -249,7 +249,8 @@ std::string wrong_command(const Tree& tree, const std::vector<std::string>& word
         if (parts.empty() || word.starts_with('-')) return {};
         const auto found = std::ranges::find(parts, word, [](const CLI::App* part) { return part->get_name(); });
         if (found == parts.end()) {
-            return "there is no command \"" + path + printable(word) + "\"" + did_you_mean(word, names_of(*at));
+            return {"there is no command \"" + path + printable(word) + "\"" + did_you_mean(word, names_of(*at)),
+                    path.substr(0, path.size() - (path.empty() ? 0 : 1))};
         }
         at = *found;
         path += word + " ";

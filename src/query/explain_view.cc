@@ -21,6 +21,21 @@ std::optional<std::int64_t> time_of(const Value& value) {
     return value.integer;
 }
 
+// "17m39s": two units are enough for people; below a second "850ms".
+std::string about(std::int64_t ms) {
+    if (ms < 1000) return std::to_string(ms) + "ms";
+    constexpr std::pair<std::int64_t, const char*> units[] = {{86'400, "d"}, {3'600, "h"}, {60, "m"}, {1, "s"}};
+    std::int64_t seconds = ms / 1000;
+    std::string text;
+    for (int shown = 0; const auto& [size, unit] : units) {
+        if (seconds < size || shown == 2) continue;
+        text += std::to_string(seconds / size) + unit;
+        seconds %= size;
+        ++shown;
+    }
+    return text;
+}
+
 struct Watermark {
     std::int64_t partition = 0;
     std::optional<std::int64_t> at_ms, highest_ms;
@@ -108,7 +123,7 @@ Result<std::vector<std::string>> CatalogReader::explain_view(std::string_view na
                         "stream's first record");
     } else {
         lines.push_back(window + " is not final: " + who + " holds the watermark back, " +
-                        record::format_duration(*windows.first_end_ms - *least->at_ms) + " before its end");
+                        about(*windows.first_end_ms - *least->at_ms) + " before its end");
         const std::string until = record::format_rfc3339(*windows.first_end_ms + schema.delay_ms);
         lines.push_back("  it becomes final with an event of " + until + " or later in " + who + ", or with FLUSH " +
                         view.name +

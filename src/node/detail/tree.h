@@ -81,8 +81,12 @@ void plant(Tree& tree, Words& words);
 
 // "stream ls": the commands that the parsed words named.
 std::string path_of(const Tree& tree);
-// That a word names no command where one must stand, and what was perhaps meant; "" all is well. Before parsing.
-std::string wrong_command(const Tree& tree, const std::vector<std::string>& words);
+// That a word names no command where one must stand, and what was perhaps meant. Before parsing.
+struct WrongCommand {
+    std::string text;   // "": all is well
+    std::string below;  // the command whose help lists what there is; "" the program's own
+};
+WrongCommand wrong_command(const Tree& tree, const std::vector<std::string>& words);
 // Why the words could not be parsed, for people.
 std::string explain(const CLI::ParseError& failure, const Tree& tree);
 // "; did you mean X?", or "".

@@ -101,6 +101,7 @@ TEST_CASE("wrong words are refused with what was perhaps meant") {
         CHECK(r.out.empty());
         CHECK(r.err.find(must_say) != std::string::npos);
     };
+    refused({"stream", "list"}, "there is no command \"stream list\"; did you mean ls?\n  try: weir stream --help\n");
     refused({"sevre"}, "there is no command \"sevre\"; did you mean serve?\n  try: weir --help\n");
     refused({"stream", "list"}, "there is no command \"stream list\"");
     refused({"bench", "ingets"}, "did you mean ingest?");

@@ -284,7 +284,7 @@ TEST_CASE("a key that is wrong is told by its line and name, never by its digest
         CHECK(told.find(digest_a) == std::string::npos);
     };
     says("{name=\"a\", role=\"admin\", sha256=\"$A\"},\n{name=\"b\", role=\"root\", sha256=\"$A\"}",
-         "w.toml:4: auth.keys: " + words + "; the key b has no good role");
+         "w.toml:4: auth.keys: " + words + "; the key b has no good role (admin, writer or reader)");
     says("{name=\"a\", role=\"admin\", sha256=\"my-secret-key\"}",
          "w.toml:3: auth.keys: " + words + "; the key a has no good sha256 (what `printf %s KEY | sha256sum` prints)");
     says("{name=\"a b\", role=\"admin\", sha256=\"$A\"}",
@@ -304,7 +304,7 @@ TEST_CASE("a key that is wrong is told by its line and name, never by its digest
     CHECK(mistakes({}, {}, std::string("auth.keys = \"") + digest_a + '"') ==
           "w.toml:1: auth.keys: expected a list of tables (" + words.substr(9) + "), not a string");
     const std::string by_variable = mistakes({}, {{"WEIR_AUTH_KEYS", std::string("ops:boss:") + digest_a}});
-    CHECK(by_variable == "WEIR_AUTH_KEYS: " + words + "; the key ops has no good role");
+    CHECK(by_variable == "WEIR_AUTH_KEYS: " + words + "; the key ops has no good role (admin, writer or reader)");
     std::string many;
     for (int i = 0; i < 257; ++i) {
         std::string digest = digest_a;
