@@ -392,13 +392,14 @@ TEST_CASE("rows that change while a snapshot is read are not missed") {
     w.files.commit();
     changes.views = {{w.view_id, keys, false}};
     w.door->catalog.shard.commit(w.files.applied(), std::move(changes));
-    std::string event;
-    do {
-        event = read_one();
+    // Where sockets hold the whole snapshot the change comes behind `live`; a change that is missed never comes.
+    bool is_live = false;
+    while (!is_live || seen[0] != 2 || seen[1499] != 2) {
+        const std::string event = read_one();
+        REQUIRE(!event.starts_with("(ended)"));
+        is_live |= event.starts_with("live ");
         w.door->clock.advance_s(1);
-    } while (!event.starts_with("live "));
-    CHECK(seen[0] == 2);
-    CHECK(seen[1499] == 2);
+    }
     CHECK(std::ranges::count(seen, 1) == 1498);
 }
 
