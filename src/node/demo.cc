@@ -145,8 +145,7 @@ void Demo::print_banner(bool has_page) const {
     console_.say("  HTTP       " + url + "/v1/streams/requests/events\n  Streams    requests, orders\n" +
                  "  Views      requests_1m, paths_10m, revenue_1m\n\n  Try, in another terminal:");
     for (const char* statement :
-         {"SELECT window_start, sum(n) AS n, max(max_ms) AS worst_ms FROM requests_1m GROUP BY 1 ORDER BY 1 DESC LIMIT "
-          "5",
+         {"SELECT window_start, sum(n) AS n, max(max_ms) AS worst FROM requests_1m GROUP BY 1 ORDER BY 1 DESC LIMIT 5",
           "SELECT path, sum(n) AS n FROM paths_10m GROUP BY path ORDER BY n DESC LIMIT 10",
           "SELECT country, sum(cents) / 100 AS total FROM revenue_1m GROUP BY country ORDER BY 2 DESC",
           "SELECT reason, count(*) FROM requests_dead_letters GROUP BY reason",

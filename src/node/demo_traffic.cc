@@ -183,31 +183,31 @@ void DemoTraffic::append(std::int64_t now_ms, DemoLines& lines) {
 
 std::vector<std::string> demo_statements() {
     return {
-        "CREATE STREAM IF NOT EXISTS requests (\n"
-        "  event_id TEXT, visitor TEXT, country TEXT, method TEXT, path TEXT,\n"
-        "  status INTEGER NOT NULL CHECK (status BETWEEN 100 AND 599),\n"
-        "  bytes INTEGER CHECK (bytes >= 0), duration_ms REAL,\n"
-        "  ts TIMESTAMP FROM '$.timestamp',\n"
-        "  EVENT TIME ts DELAY 5s IDLE AFTER 30s,\n"
-        "  DEDUP KEY (event_id) WITHIN 1h\n"
-        ") PARTITIONS 4 BY visitor RETAIN 6h ON ERROR DEAD LETTER",
-        "CREATE STREAM IF NOT EXISTS orders (\n"
-        "  order_id TEXT, request_id TEXT, visitor TEXT, country TEXT,\n"
-        "  items INTEGER, total_cents INTEGER NOT NULL,\n"
-        "  ts TIMESTAMP FROM '$.timestamp',\n"
-        "  EVENT TIME ts DELAY 5s IDLE AFTER 30s,\n"
-        "  DEDUP KEY (order_id) WITHIN 1h\n"
-        ") PARTITIONS 2 BY visitor RETAIN 6h ON ERROR DEAD LETTER",
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS requests_1m AS\n"
-        "  SELECT window_start, status, count(*) AS n, sum(bytes) AS bytes, avg(duration_ms) AS avg_ms,\n"
-        "         max(duration_ms) AS max_ms\n"
-        "  FROM TUMBLE(requests, 1m) GROUP BY window_start, status LATENESS 30s",
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS paths_10m AS\n"
-        "  SELECT window_start, path, count(*) AS n, count(DISTINCT visitor) AS visitors\n"
-        "  FROM TUMBLE(requests, 10m) GROUP BY window_start, path LATENESS 1h",
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS revenue_1m AS\n"
-        "  SELECT window_start, country, count(*) AS orders, sum(total_cents) AS cents\n"
-        "  FROM TUMBLE(orders, 1m) GROUP BY window_start, country LATENESS 1h"};
+        R"(CREATE STREAM IF NOT EXISTS requests (
+  event_id TEXT, visitor TEXT, country TEXT, method TEXT, path TEXT,
+  status INTEGER NOT NULL CHECK (status BETWEEN 100 AND 599),
+  bytes INTEGER CHECK (bytes >= 0), duration_ms REAL,
+  ts TIMESTAMP FROM '$.timestamp',
+  EVENT TIME ts DELAY 5s IDLE AFTER 30s,
+  DEDUP KEY (event_id) WITHIN 1h
+) PARTITIONS 4 BY visitor RETAIN 6h ON ERROR DEAD LETTER)",
+        R"(CREATE STREAM IF NOT EXISTS orders (
+  order_id TEXT, request_id TEXT, visitor TEXT, country TEXT,
+  items INTEGER, total_cents INTEGER NOT NULL,
+  ts TIMESTAMP FROM '$.timestamp',
+  EVENT TIME ts DELAY 5s IDLE AFTER 30s,
+  DEDUP KEY (order_id) WITHIN 1h
+) PARTITIONS 2 BY visitor RETAIN 6h ON ERROR DEAD LETTER)",
+        R"(CREATE MATERIALIZED VIEW IF NOT EXISTS requests_1m AS
+  SELECT window_start, status, count(*) AS n, sum(bytes) AS bytes, avg(duration_ms) AS avg_ms,
+         max(duration_ms) AS max_ms
+  FROM TUMBLE(requests, 1m) GROUP BY window_start, status LATENESS 30s)",
+        R"(CREATE MATERIALIZED VIEW IF NOT EXISTS paths_10m AS
+  SELECT window_start, path, count(*) AS n, count(DISTINCT visitor) AS visitors
+  FROM TUMBLE(requests, 10m) GROUP BY window_start, path LATENESS 1h)",
+        R"(CREATE MATERIALIZED VIEW IF NOT EXISTS revenue_1m AS
+  SELECT window_start, country, count(*) AS orders, sum(total_cents) AS cents
+  FROM TUMBLE(orders, 1m) GROUP BY window_start, country LATENESS 1h)"};
 }
 
 }  // namespace weir::node

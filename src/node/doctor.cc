@@ -122,13 +122,15 @@ Result<std::string> Doctor::check_checkpoint() {
         std::memcpy(&packed, key.data() + 1, sizeof packed);
         const ObjectId id = ObjectId::from_packed(packed);
         if (key[0] == 's') {
-            Result<apply::StreamRecord> record = apply::StreamRecord::decode(value);
-            if (record) streams_.emplace(id, std::move(record).value());
-            if (!record) wrong = record.error();
+            if (Result<apply::StreamRecord> record = apply::StreamRecord::decode(value))
+                streams_.emplace(id, std::move(record).value());
+            else
+                wrong = std::move(record).error();
         } else if (key[0] == 'v') {
-            Result<apply::ViewRecord> record = apply::ViewRecord::decode(value);
-            if (record) views_.emplace(id, std::move(record).value());
-            if (!record) wrong = record.error();
+            if (Result<apply::ViewRecord> record = apply::ViewRecord::decode(value))
+                views_.emplace(id, std::move(record).value());
+            else
+                wrong = std::move(record).error();
         } else if (const auto record = apply::CatalogRecord::decode(value); !record) {
             wrong = record.error();
         }

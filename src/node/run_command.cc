@@ -23,6 +23,15 @@
 namespace weir::node {
 namespace {
 
+// Ctrl-C and SIGTERM end a command in order, and the shell hears of it. The signal is taken here: pending, it would
+// strike when the mask goes back.
+Result<Exit> unless_stopped(os::StopSignals& stop, Exit exit) {
+    bool came = false;
+    while (TRY(stop.wait(0)) != 0)
+        came = true;
+    return came && exit == Exit::ok ? Exit::interrupted : exit;
+}
+
 Result<ServerChoice> choose_server(const Words& words, const TextMap& environment) {
     const auto value_of = [&](const std::string& flag, const char* variable, const char* otherwise) {
         if (!flag.empty()) return flag;
@@ -94,7 +103,7 @@ Result<Exit> do_produce(const Console& console, const Words& words, const Server
     }
     os::StopSignals stop = TRY(os::StopSignals::take());
     options.stop_fd = stop.fd();
-    return run_produce(console, server, std::move(input), options);
+    return unless_stopped(stop, run_produce(console, server, std::move(input), options));
 }
 
 Result<Exit> do_tail(const Console& console, const Words& words, const ServerChoice& server) {
@@ -128,7 +137,7 @@ Result<Exit> do_tail(const Console& console, const Words& words, const ServerCho
     os::StopSignals stop = TRY(os::StopSignals::take());
     options.stop_fd = stop.fd();
     Client client(server);
-    return run_tail(console, client, options);
+    return unless_stopped(stop, run_tail(console, client, options));
 }
 
 Result<Exit> do_bench(const Console& console, const Words& words, const TextMap& environment) {
@@ -137,7 +146,7 @@ Result<Exit> do_bench(const Console& console, const Words& words, const TextMap&
     if (!words.server.empty()) options.server = TRY(choose_server(words, environment));
     os::StopSignals stop = TRY(os::StopSignals::take());
     options.stop_fd = stop.fd();
-    return run_bench(console, options);
+    return unless_stopped(stop, run_bench(console, options));
 }
 
 std::string data_dir_of(const Words& words, const TextMap& environment) {
@@ -167,9 +176,7 @@ Result<Exit> do_demo(const Console& console, const Words& words) {
     os::StopSignals stop = TRY(os::StopSignals::take());
     options.stop_fd = stop.fd();
     const Exit exit = run_demo(console, options);
-    // Ctrl-C is how a demo ends well: taken here, it does not strike when the mask goes back.
-    while (TRY(stop.wait(0)) != 0) {
-    }
+    (void)TRY(unless_stopped(stop, exit));  // Ctrl-C is how a demo ends well
     return exit;
 }
 
@@ -192,7 +199,7 @@ Result<Exit> run_command(const Console& console, const Tree& tree, const Words& 
         return run_stream_info(console, client, words.stream, format);
     }
     os::StopSignals stop = TRY(os::StopSignals::take());
-    return run_status(console, client, format, stop.fd());
+    return unless_stopped(stop, run_status(console, client, format, stop.fd()));
 }
 
 }  // namespace weir::node

@@ -29,7 +29,8 @@ def run(program, seconds):
         runs = [l.split()[-1] for l in done.stderr.split("\n") if "number_of_executed_units" in l]
         if done.returncode == 0:
             return True, f"ok      {name}: {runs[0] if runs else '?'} runs"
-        return False, f"FAILED  {name} ({done.returncode})\n{done.stderr[-4000:]}"
+        found = "".join(f"{os.path.basename(path)}: {open(path, 'rb').read(2048)!r}\n" for path in glob.glob(os.path.join(work, "*-*")))
+        return False, f"FAILED  {name} ({done.returncode})\n{done.stderr[-4000:]}\n{found}"
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
