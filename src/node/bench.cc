@@ -341,6 +341,7 @@ void put_defaults(BenchOptions& options) {
     switch (options.kind) {
         case BenchKind::ingest:
         case BenchKind::e2e:
+        case BenchKind::nexmark:
             load.events = 1'000'000;
             return;
         case BenchKind::sql:
@@ -370,6 +371,8 @@ Exit run_bench(const Console& console, const BenchOptions& chosen) {
             return run_dedup_bench(console, options);
         case BenchKind::wal:
             return run_wal_bench(console, options);
+        case BenchKind::nexmark:
+            return run_nexmark_bench(console, options);
     }
     return Exit::failed;
 }

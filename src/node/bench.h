@@ -3,6 +3,7 @@
 //   sql          scans of a stream and pages of a view
 //   dedup        a large index of ids, restarted, then duplicates of all of them
 //   wal          the write-ahead log alone, beside the bare disk
+//   nexmark      views and scans of that benchmark which run here
 //
 // A figure without a comparison means nothing: when accepted, duplicates or the view's rows differ from the oracle, the
 // bench says so and fails, however fast it was.
@@ -18,7 +19,7 @@
 
 namespace weir::node {
 
-enum class BenchKind : std::uint8_t { ingest, e2e, sql, dedup, wal };
+enum class BenchKind : std::uint8_t { ingest, e2e, sql, dedup, wal, nexmark };
 
 struct BenchOptions {
     BenchKind kind = BenchKind::ingest;

@@ -88,12 +88,13 @@ constexpr std::array command_words{
         "  weir inspect checkpoint -o ndjson | jq .holds\n",
         "No server may hold the directory; a segment may be looked at beside one. Exit code 1: something cannot be\n"
         "read; what could be is shown before. Whether all is well is asked by: weir doctor\n"},
-    CommandWords{"bench", "ingest | e2e | sql | dedup | wal",
+    CommandWords{"bench", "ingest | e2e | sql | dedup | wal | nexmark",
                  "  weir bench ingest                       a fresh node on this disk, as fast as it goes\n"
                  "  weir bench e2e --rate 100000            at 100,000 events a second: how soon are they visible?\n"
                  "  weir bench ingest --runs 5 --json       the median of five, one JSON object\n"
                  "  weir bench sql                          scans of 4,000,000 events, pages of a large view\n"
-                 "  weir bench dedup                        10,000,000 live ids, restarted\n",
+                 "  weir bench dedup                        10,000,000 live ids, restarted\n"
+                 "  weir bench nexmark                      each view on a fresh node, compared row by row\n",
                  "Exit code 1 when a count differs.\n"},
     CommandWords{"completion", "bash | zsh | fish",
                  "  source <(weir completion bash)              for this shell\n"

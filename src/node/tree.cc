@@ -73,7 +73,7 @@ void add_duplicates_option(CLI::App* command, Words& words, const std::string& b
 
 void plant_bench_commands(Tree& tree, Words& words) {
     BenchOptions& bench = words.bench;
-    tree.bench = tree.app.add_subcommand("bench", "measure a node; every count is compared with what was sent");
+    tree.bench = tree.app.add_subcommand("bench", "measure a node; each count must be what was sent");
     tree.bench->require_subcommand(1);
     const auto plant = [&](BenchKind kind, const char* name, const char* what, const std::string& events) {
         CLI::App* command = tree.bench->add_subcommand(name, what);
@@ -89,6 +89,8 @@ void plant_bench_commands(Tree& tree, Words& words) {
                           "default 4000000 (about 264 bytes each, made before, in memory)");
     CLI::App* dedup = plant(BenchKind::dedup, "dedup", "many live ids, a restart, then duplicates of all of them",
                             "live ids, default 10000000; a fifth as many events follow");
+    CLI::App* nexmark = plant(BenchKind::nexmark, "nexmark", "views and scans of the Nexmark benchmark that run here",
+                              "bids, default 1000000 (about 260 bytes each, made before, in memory)");
     plant(BenchKind::wal, "wal", "the write-ahead log alone, beside the bare disk", "appends a size, default 2000");
     for (CLI::App* command : {ingest, e2e}) {
         add_load_options(command, words);
@@ -104,6 +106,7 @@ void plant_bench_commands(Tree& tree, Words& words) {
     value(sql, "--rate", bench.events_per_s, "N", "events a second while pages are read, default 200000")
         ->check(between(1.0, 1e9));
     add_load_options(dedup, words);
+    add_load_options(nexmark, words);
     add_duplicates_option(dedup, words, "5");
 }
 

@@ -9,5 +9,6 @@ namespace weir::node {
 Exit run_sql_bench(const Console& console, const BenchOptions& options);
 Exit run_dedup_bench(const Console& console, const BenchOptions& options);
 Exit run_wal_bench(const Console& console, const BenchOptions& options);
+Exit run_nexmark_bench(const Console& console, const BenchOptions& options);
 
 }  // namespace weir::node

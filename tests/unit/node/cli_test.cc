@@ -124,7 +124,7 @@ TEST_CASE("wrong words are refused with what was perhaps meant") {
     refused({"bench", "ingest", "--events", "0"}, "--events");
     refused({"stream"}, "ls or info is needed");
     refused({"stream", "info"}, "STREAM is required");
-    refused({"bench"}, "ingest, e2e, sql, dedup or wal is needed");
+    refused({"bench"}, "ingest, e2e, sql, dedup, nexmark or wal is needed");
     refused({"config"}, "check or print is needed");
     refused({"config", "chek"}, "did you mean check?");
     refused({"config", "print", "-o", "yaml"}, "-o takes toml, table, json, ndjson or csv, not \"yaml\"");
