@@ -79,6 +79,14 @@ std::string path_case(const std::vector<CommandInfo>& commands, const char* firs
            first + " " + second + "\" ;;\n        *) path=\"" + first + "\" ;;\n    esac\n";
 }
 
+// The pattern of a `case` over "command previous-word": what stands behind this option is completed.
+std::string option_case(const CommandInfo& command, const OptionInfo& option) {
+    std::vector<std::string> patterns;
+    for (const std::string& name : option.names)
+        patterns.push_back(in_single_quotes(command.name + " " + name));
+    return "        " + joined(patterns, "|") + ") ";
+}
+
 std::string bash_script(const std::vector<CommandInfo>& commands) {
     std::string text =
         "# Completion of weir for bash: source it, or put it into /usr/share/bash-completion/completions/weir\n"
@@ -91,10 +99,7 @@ std::string bash_script(const std::vector<CommandInfo>& commands) {
     for (const CommandInfo& command : commands) {
         for (const OptionInfo& option : command.options) {
             if (option.is_positional || option.argument.empty()) continue;
-            std::vector<std::string> patterns;
-            for (const std::string& name : option.names)
-                patterns.push_back(in_single_quotes(command.name + " " + name));
-            text += "        " + joined(patterns, "|") + ") ";
+            text += option_case(command, option);
             if (takes_file(option)) {
                 text += "COMPREPLY=($(compgen -f -- \"$current\")); ";
             } else if (!option.choices.empty()) {
@@ -146,10 +151,7 @@ std::string zsh_script(const std::vector<CommandInfo>& commands) {
     for (const CommandInfo& command : commands) {
         for (const OptionInfo& option : command.options) {
             if (option.is_positional || option.argument.empty()) continue;
-            std::vector<std::string> patterns;
-            for (const std::string& name : option.names)
-                patterns.push_back(in_single_quotes(command.name + " " + name));
-            text += "        " + joined(patterns, "|") + ") ";
+            text += option_case(command, option);
             if (takes_file(option)) {
                 text += "_files; ";
             } else if (!option.choices.empty()) {
